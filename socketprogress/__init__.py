@@ -1,0 +1,47 @@
+"""Real-time progress for long work: set numbers, and every browser and terminal sees them move."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from socketprogress.core.errors import Cancelled, SocketProgressError, TaskFailure
+    from socketprogress.core.registry import task
+    from socketprogress.core.reporter import Reporter
+    from socketprogress.server.extension import SocketProgress
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Cancelled": "socketprogress.core.errors",
+    "Reporter": "socketprogress.core.reporter",
+    "SocketProgress": "socketprogress.server.extension",
+    "SocketProgressError": "socketprogress.core.errors",
+    "TaskFailure": "socketprogress.core.errors",
+    "task": "socketprogress.core.registry",
+}
+
+__all__ = [
+    "Cancelled",
+    "Reporter",
+    "SocketProgress",
+    "SocketProgressError",
+    "TaskFailure",
+    "__version__",
+    "task",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for: a script's Reporter loads no server."""
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,312 @@
+"""What the work calls: a `Reporter` of plain attributes, and the sampler that looks at them.
+
+The work only sets numbers. No call of the hot path takes a lock, asks a clock or sends anything;
+a daemon thread looks at every reporter of the process a few times a second and hands what changed
+to the process's sink.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import shutil
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from socketprogress.core.errors import Cancelled, ConfigurationError
+from socketprogress.core.ports import Report, Sink, Threading
+
+__all__ = ["Reporter", "Sampler"]
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+LINES_A_SAMPLE = 500
+LINE_CHARS = 2_000
+
+
+def _finite(value: Any) -> float | None:
+    """Return a plain, finite number, or None: counts may be of any numeric type."""
+    if value is None or type(value) is int:
+        return value
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+class Reporter:
+    """One piece of work's progress: count on with `advance`, or set the attributes.
+
+    Args:
+        name: what runs.
+        title: one line for people; defaults to the name.
+        total: units of work in all (of the present step), or None when unknown.
+        unit: what is counted.
+        steps: names of the steps in order, or a mapping of names to weights.
+        task_id: the task's id.
+        cancellable: whether a cancellation raises `Cancelled` in the work.
+        output_dir: where result files go.
+    """
+
+    def __init__(
+        self,
+        name: str = "task",
+        *,
+        title: str | None = None,
+        total: float | None = None,
+        unit: str = "it",
+        steps: Sequence[str] | Mapping[str, float] = (),
+        task_id: str = "",
+        cancellable: bool = True,
+        output_dir: Path | None = None,
+    ) -> None:
+        self.name = name
+        self.title = title or name
+        self.task_id = task_id
+        self.current: float = 0
+        self.total = total
+        self.unit = unit
+        self.message = ""
+        self.result: Any = None
+        self.cancellable = cancellable
+        self.cancel_requested = False
+        self._steps = tuple(steps)
+        self._output_dir = output_dir
+        self._sent: Report = {"current": 0, "message": "", "unit": unit, "title": self.title}
+        self._sent["total"] = None
+        self._pending: deque[Report] = deque()
+        self._lines: deque[str] = deque(maxlen=LINES_A_SAMPLE)
+        self._lines_seen = 0
+        self._lines_sent = 0
+        self._files: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"<Reporter {self.task_id or self.name} {self.current}/{self.total}>"
+
+    def advance(self, n: float = 1) -> None:
+        """Count `n` more units done.
+
+        Raises:
+            Cancelled: somebody has asked for the task's end.
+        """
+        self.current += n
+        if self.cancel_requested:
+            self.check()
+
+    def check(self) -> None:
+        """Raise `Cancelled` if somebody has asked for the task's end and it may be cancelled."""
+        if self.cancel_requested and self.cancellable:
+            raise Cancelled(f"task {self.task_id or self.name} was cancelled")
+
+    def step(self, name: str, *, total: float | None = None, message: str = "") -> None:
+        """Enter a step: those before it are completed and its counts start at 0.
+
+        Raises:
+            Cancelled: somebody has asked for the task's end.
+            ConfigurationError: the task has no step of that name.
+        """
+        self.check()
+        if name not in self._steps:
+            raise ConfigurationError(f"no step {name!r}; the task's steps are {list(self._steps)}")
+        with self._lock:
+            self._take_changes()
+            self.current, self.total, self.message = 0, total, message
+            self._begin_again({"step": name, "current": 0, "total": total, "message": message})
+
+    def reset(self, total: float | None = None) -> None:
+        """Start the counts and the percent again, with a new total if one is given."""
+        self.check()
+        with self._lock:
+            self.current = 0
+            if total is not None:
+                self.total = total
+            self._begin_again({"reset": True, "current": 0, "total": self.total})
+
+    def log(self, line: str) -> None:
+        """Add a line (or several, at line breaks) to the task's log."""
+        for part in str(line).splitlines() or [""]:
+            self._lines_seen += 1
+            self._lines.append(part[:LINE_CHARS])
+        if self.cancel_requested:
+            self.check()
+
+    def track(self, items: Iterable[T], *, total: float | None = None) -> Iterator[T]:
+        """Yield the items and count each one when it is done.
+
+        The total is the items' length, where they have one and none is given.
+        """
+        if total is None:
+            with contextlib.suppress(TypeError):
+                total = len(items)  # type: ignore[arg-type]
+        if total is not None:
+            self.total = self.current + total
+        for item in items:
+            yield item
+            self.current += 1
+            if self.cancel_requested:
+                self.check()
+
+    @property
+    def output_dir(self) -> Path:
+        """The directory for this task's result files; it exists when this is read."""
+        if self._output_dir is None:
+            raise ConfigurationError("this reporter has no directory for result files")
+        self._output_dir.mkdir(parents=True, exist_ok=True)
+        return self._output_dir
+
+    def add_file(self, path: str | os.PathLike[str]) -> None:
+        """Offer a file as a result; one outside of `output_dir` is copied there.
+
+        Raises:
+            Cancelled: somebody has asked for the task's end.
+            FileNotFoundError: there is no such file.
+        """
+        self.check()
+        source = Path(path)
+        target = self.output_dir / source.name
+        if source.resolve().parent != target.parent.resolve():
+            shutil.copyfile(source, target)
+        self._files[target.name] = target.stat().st_size
+        self._pending.append(
+            {"files": [{"name": n, "size_bytes": size} for n, size in self._files.items()]}
+        )
+
+    def collect(self) -> list[Report]:
+        """Return what changed since the last call, oldest first; for samplers and executors."""
+        with self._lock:
+            self._take_changes()
+        reports: list[Report] = []
+        while self._pending:
+            reports.append(self._pending.popleft())
+        lines = self._take_lines()
+        if lines:
+            reports.append({"log": lines})
+        for report in reports:
+            report["task_id"] = self.task_id
+        return reports
+
+    def _begin_again(self, report: Report) -> None:
+        self._sent.update(report)
+        self._pending.append(report)
+
+    def _take_changes(self) -> None:
+        report: Report = {}
+        sent = self._sent
+        now = {
+            "current": _finite(self.current) or 0,
+            "total": _finite(self.total),
+            "message": str(self.message),
+            "unit": str(self.unit),
+            "title": str(self.title),
+        }
+        for key, value in now.items():
+            if value != sent.get(key):
+                report[key] = sent[key] = value  # type: ignore[literal-required]
+        if report:
+            self._pending.append(report)
+
+    def _take_lines(self) -> list[str]:
+        lines: list[str] = []
+        while self._lines:
+            lines.append(self._lines.popleft())
+        left_out = self._lines_seen - self._lines_sent - len(lines)
+        self._lines_sent = self._lines_seen
+        if left_out > 0:
+            lines.insert(0, f"… {left_out:,} lines left out: more than a sample holds")
+        return lines
+
+
+class Sampler:
+    """Looks at every reporter of a process and hands what changed to the sink.
+
+    Args:
+        sink: takes the reports of one look, all reporters together.
+        interval_s: seconds between two looks.
+        idle_s: seconds after which an empty list says that the process is alive.
+        threading: where its thread comes from.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        *,
+        interval_s: float = 0.05,
+        idle_s: float = 5.0,
+        threading: Threading = threading,
+    ) -> None:
+        self._sink = sink
+        self._interval_s = interval_s
+        self._looks_idle = max(1, round(idle_s / interval_s))
+        self._reporters: set[Reporter] = set()
+        self._threading = threading
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._stopped = False
+        self._thread: Any = None
+
+    def add(self, reporter: Reporter) -> None:
+        """Look at this reporter from now on."""
+        with self._lock:
+            self._reporters.add(reporter)
+            if self._thread is None:
+                self._thread = self._threading.Thread(
+                    target=self._run, name="socketprogress-sampler", daemon=True
+                )
+                self._thread.start()
+        self._wake.set()
+
+    def remove(self, reporter: Reporter) -> None:
+        """Hand on what this reporter still has, and look at it no more."""
+        with self._lock:
+            self._reporters.discard(reporter)
+            reports = reporter.collect()
+            if reports:
+                self._sink.send(reports)
+
+    def close(self) -> None:
+        """Stop looking."""
+        self._stopped = True
+        self._wake.set()
+
+    def look(self) -> bool:
+        """Hand on what changed since the last look; return whether anything did."""
+        with self._lock:
+            reports = [report for reporter in self._reporters for report in reporter.collect()]
+            if reports:
+                self._sink.send(reports)
+        return bool(reports)
+
+    def _run(self) -> None:
+        sleeper = self._threading.Event()
+        idle = 0
+        while not self._stopped:
+            if not self._reporters:
+                self._wake.wait()
+                self._wake.clear()
+                continue
+            sleeper.wait(self._interval_s)
+            idle = 0 if self._look_safely() else idle + 1
+            if idle >= self._looks_idle:
+                idle = 0
+                self._sink.send([])
+
+    def _look_safely(self) -> bool:
+        try:
+            return self.look()
+        except Exception:  # a user's __eq__ or __len__ may raise anything; the next look may work
+            log.exception("a look at the reporters failed")
+            return True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+

@@ -1,0 +1,219 @@
+"""A task as a frozen value, and every transition that it may make.
+
+A transition takes a state and returns a new one with a higher `seq`. Which field changes is
+decided here alone; who may ask for it, when it is stored and who gets to see it is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from socketprogress.core import steps as steps_of
+from socketprogress.core.errors import ConfigurationError, NotCancellable, TaskEnded
+from socketprogress.core.progress import forward
+from socketprogress.core.steps import TERMINAL, Status, Step
+
+__all__ = [
+    "TASK_ERROR_CODES",
+    "TERMINAL",
+    "Status",
+    "Step",
+    "TaskError",
+    "TaskFile",
+    "TaskState",
+    "begin",
+    "change",
+    "end",
+    "lose",
+    "regain",
+    "request_cancel",
+]
+
+
+TASK_ERROR_CODES = frozenset(
+    {"exception", "worker_lost", "timeout", "exit_status", "shutdown", "interrupted"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskError:
+    """Why a task failed: a code of `TASK_ERROR_CODES` and one line for people."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFile:
+    """One result file; the name is the server's, never a path."""
+
+    name: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskState:
+    """Everything that is known of one task at one moment.
+
+    Times are Unix seconds, durations seconds, `progress` percent; unknown is None. `args` are the
+    validated arguments as JSON values, and `definition` is false for work that runs elsewhere.
+    """
+
+    task_id: str
+    name: str
+    title: str
+    epoch: str
+    created_at: float
+    seq: int = 1
+    status: Status = Status.QUEUED
+    progress: float | None = None
+    current: float = 0
+    total: float | None = None
+    unit: str = "it"
+    message: str = ""
+    steps: tuple[Step, ...] = ()
+    rate: float | None = None
+    eta_s: float | None = None
+    elapsed_s: float | None = None
+    started_at: float | None = None
+    updated_at: float | None = None
+    finished_at: float | None = None
+    cancellable: bool = True
+    cancel_requested: bool = False
+    result: Any = None
+    files: tuple[TaskFile, ...] = ()
+    error: TaskError | None = None
+    source: str = "server"
+    host: str | None = None
+    parent_id: str | None = None
+    tags: tuple[str, ...] = ()
+    args: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the task is over for good."""
+        return self.status in TERMINAL
+
+
+def _alive(state: TaskState) -> None:
+    if state.ended:
+        raise TaskEnded(f"task {state.task_id} is {state.status.value} and cannot change any more")
+
+
+def begin(state: TaskState, *, at: float) -> TaskState:
+    """Return the state of a queued task whose work begins at `at` (Unix seconds)."""
+    _alive(state)
+    if state.status is not Status.QUEUED:
+        return state
+    steps = steps_of.enter(state.steps, 0) if state.steps else state.steps
+    return replace(
+        state,
+        status=Status.IN_PROGRESS,
+        steps=steps,
+        started_at=at,
+        updated_at=at,
+        elapsed_s=0.0,
+        progress=steps_of.overall(steps, state.current, state.total),
+        seq=state.seq + 1,
+    )
+
+
+def change(state: TaskState, *, at: float, reset: bool = False, **fields: Any) -> TaskState:
+    """Return the state after a report: new counts, message, steps, rates or files.
+
+    The percent follows from the counts and never goes back, unless `reset` is true. What is equal
+    to what was there gives back the very same state, so that nothing is sent for it.
+
+    Args:
+        state: the state before.
+        at: Unix seconds of the report.
+        reset: start the percent again.
+        **fields: `current`, `total`, `unit`, `message`, `title`, `steps`, `rate`, `eta_s`,
+            `elapsed_s`, `files`.
+
+    Raises:
+        TaskEnded: the task is over.
+    """
+    _alive(state)
+    steps = fields.get("steps", state.steps)
+    percent = steps_of.overall(
+        steps, fields.get("current", state.current), fields.get("total", state.total)
+    )
+    if not reset:
+        percent = forward(state.progress, percent)
+    visible = {k: v for k, v in fields.items() if k not in {"rate", "eta_s", "elapsed_s"}}
+    if percent == state.progress and all(getattr(state, k) == v for k, v in visible.items()):
+        return state
+    return replace(state, progress=percent, updated_at=at, seq=state.seq + 1, **fields)
+
+
+def request_cancel(state: TaskState, *, at: float) -> TaskState:
+    """Return the state once somebody has asked for the task's end.
+
+    Raises:
+        TaskEnded: the task is over.
+        NotCancellable: it was started with ``cancellable=False``.
+    """
+    _alive(state)
+    if not state.cancellable:
+        raise NotCancellable(f"task {state.task_id} was started as not cancellable")
+    if state.cancel_requested:
+        return state
+    return replace(state, cancel_requested=True, updated_at=at, seq=state.seq + 1)
+
+
+def lose(state: TaskState, *, at: float) -> TaskState:
+    """Return the state of a task whose worker has been silent for longer than its lease."""
+    _alive(state)
+    if state.status is not Status.IN_PROGRESS:
+        return state
+    return replace(
+        state, status=Status.LOST, rate=None, eta_s=None, updated_at=at, seq=state.seq + 1
+    )
+
+
+def regain(state: TaskState, *, at: float) -> TaskState:
+    """Return the state of a lost task whose worker is heard again."""
+    _alive(state)
+    if state.status is not Status.LOST:
+        return state
+    return replace(state, status=Status.IN_PROGRESS, updated_at=at, seq=state.seq + 1)
+
+
+def end(
+    state: TaskState,
+    status: Status,
+    *,
+    at: float,
+    elapsed_s: float | None = None,
+    result: Any = None,
+    error: TaskError | None = None,
+    files: Sequence[TaskFile] | None = None,
+) -> TaskState:
+    """Return the terminal state: 100 % when completed, where it stood otherwise.
+
+    Raises:
+        TaskEnded: the task is over already.
+        ConfigurationError: `status` is not terminal, or `error` has an unknown code.
+    """
+    _alive(state)
+    if status not in TERMINAL:
+        raise ConfigurationError(f"{status!r} is not a terminal status")
+    if error is not None and error.code not in TASK_ERROR_CODES:
+        raise ConfigurationError(f"{error.code!r} is not an error code of a task")
+    return replace(
+        state,
+        status=status,
+        progress=100.0 if status is Status.COMPLETED else state.progress,
+        steps=steps_of.close(state.steps, status),
+        eta_s=None,
+        elapsed_s=state.elapsed_s if elapsed_s is None else elapsed_s,
+        result=result,
+        error=error,
+        files=state.files if files is None else tuple(files),
+        finished_at=at,
+        updated_at=at,
+        seq=state.seq + 1,
+    )
