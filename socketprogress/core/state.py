@@ -27,6 +27,7 @@ __all__ = [
     "change",
     "end",
     "lose",
+    "queue",
     "regain",
     "request_cancel",
 ]
@@ -100,6 +101,12 @@ class TaskState:
 def _alive(state: TaskState) -> None:
     if state.ended:
         raise TaskEnded(f"task {state.task_id} is {state.status.value} and cannot change any more")
+
+
+def queue(state: TaskState) -> TaskState:
+    """Return a new task as it waits: at 0 % where its total or its steps are known."""
+    percent = steps_of.overall(state.steps, state.current, state.total)
+    return replace(state, progress=percent, updated_at=state.created_at)
 
 
 def begin(state: TaskState, *, at: float) -> TaskState:

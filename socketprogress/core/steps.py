@@ -76,9 +76,7 @@ def enter(steps: Steps, index: int) -> Steps:
     )
 
 
-def count(
-    steps: Steps, *, current: float, total: float | None, elapsed_s: float | None, reset: bool
-) -> Steps:
+def count(steps: Steps, *, current: float, total: float | None, reset: bool) -> Steps:
     """Return the steps with the running one at `current` of `total`; it goes back only on `reset`."""
     index = running(steps)
     if index < 0:
@@ -87,7 +85,7 @@ def count(
     own = percent(current, total)
     if not reset and step.progress is not None:
         own = step.progress if own is None else max(own, step.progress)
-    step = replace(step, progress=own or 0.0, elapsed_s=elapsed_s)
+    step = replace(step, progress=own or 0.0)
     return (*steps[:index], step, *steps[index + 1 :])
 
 

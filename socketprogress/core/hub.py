@@ -1,0 +1,446 @@
+"""The live tasks: every change of a task goes through here, and everybody reads here.
+
+The hub holds the newest state of each task and what changed since somebody last looked. It keeps
+no history for anybody. Its methods may be called from any thread: they compute, they never wait.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from typing import Any
+
+from socketprogress.core import state as states
+from socketprogress.core.errors import AlreadyRunning, InvalidPayload, UnknownTask
+from socketprogress.core.intake import Live, taken
+from socketprogress.core.ports import Clock, Lock, Report, Store
+from socketprogress.core.protocol import STATUSES
+from socketprogress.core.retention import Retention, surplus
+from socketprogress.core.state import TaskError, TaskFile, TaskState
+from socketprogress.core.steps import Status
+
+__all__ = ["Changes", "Filter", "Hub", "Page"]
+
+LOG_LINES_WAITING = 500
+RETAIN_EVERY_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which tasks a list shows: some statuses, and a text in title, name, id or tags."""
+
+    statuses: frozenset[str] = frozenset()
+    search: str = ""
+
+    def matches(self, state: TaskState) -> bool:
+        """Return whether the task belongs into the list."""
+        if self.statuses and state.status.value not in self.statuses:
+            return False
+        if not self.search:
+            return True
+        wanted = self.search.casefold()
+        places = (state.title, state.name, state.task_id, state.message, *state.tags)
+        return any(wanted in place.casefold() for place in places)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of the list and the cursor of the part behind it."""
+
+    tasks: list[TaskState]
+    next: str | None
+
+
+@dataclass(slots=True)
+class Changes:
+    """What changed since the last look: newest states, log lines by their offset, tasks gone."""
+
+    tasks: dict[str, TaskState] = field(default_factory=dict)
+    logs: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
+    removed: list[str] = field(default_factory=list)
+
+
+class Hub:
+    """Holds the tasks of one server.
+
+    Args:
+        store: what survives.
+        clock: both clocks.
+        epoch: names this count of sequence numbers.
+        lock: a native, re-entrant lock; held for computations only.
+        new_id: makes task ids of 128 random bits.
+        retention: how much of the past is kept.
+        on_change: called, from any thread, when there is something to `drain` again.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        epoch: str,
+        lock: Lock | None = None,
+        new_id: Callable[[], str] = lambda: secrets.token_urlsafe(16),
+        retention: Retention = Retention(),  # noqa: B008 - frozen
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.store = store
+        self.epoch = epoch
+        self.on_change = on_change
+        self._clock = clock
+        self._lock = threading.RLock() if lock is None else lock
+        self._new_id = new_id
+        self._retention = retention
+        self._tasks: dict[str, TaskState] = {}
+        self._live: dict[str, Live] = {}
+        self._counts: Counter[str] = Counter()
+        self._log_next: dict[str, int] = {}
+        self._listeners: dict[str, list[Callable[[], None]]] = {}
+        self._changes = Changes()
+        self._retained = clock.monotonic()
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def get(self, task_id: str) -> TaskState:
+        """Return a task's newest state.
+
+        Raises:
+            UnknownTask: there is none of this id.
+        """
+        try:
+            return self._tasks[task_id]
+        except KeyError:
+            raise UnknownTask(f"no task has the id {task_id!r}", field="task_id") from None
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of tasks of each status."""
+        return {status: self._counts[status] for status in STATUSES}
+
+    def page(self, wanted: Filter, *, limit: int, before: str | None = None) -> Page:
+        """Return the matching tasks, active ones first and newest first, from a cursor on."""
+        after = _place(before) if before else None
+        found: list[TaskState] = []
+        with self._lock:
+            live, ended = list(self._live), reversed(self._tasks)
+            ids = chain(reversed(live), (i for i in ended if i not in self._live))
+            for task_id in ids:
+                state = self._tasks[task_id]
+                if after is not None and _rank(state) <= after:
+                    continue
+                if wanted.matches(state):
+                    found.append(state)
+                    if len(found) > limit:
+                        break
+        more = len(found) > limit
+        found = found[:limit]
+        return Page(found, _cursor(found[-1]) if more and found else None)
+
+    def active(self, name: str | None = None) -> list[str]:
+        """Return the ids of the tasks that have not ended, of one definition or of all."""
+        with self._lock:
+            return [i for i in self._live if name is None or self._tasks[i].name == name]
+
+    def log_next(self, task_id: str) -> int:
+        """Return the number that the next line of a task's log will have."""
+        return self._log_next.get(task_id, 0)
+
+    def drain(self) -> Changes:
+        """Return what changed since the last call."""
+        with self._lock:
+            changes, self._changes = self._changes, Changes()
+        return changes
+
+    def listen(self, task_id: str, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back at every change of a task; return what stops it."""
+        with self._lock:
+            self._listeners.setdefault(task_id, []).append(callback)
+
+        def stop() -> None:
+            with self._lock:
+                listeners = self._listeners.get(task_id, [])
+                if callback in listeners:
+                    listeners.remove(callback)
+                if not listeners:
+                    self._listeners.pop(task_id, None)
+
+        return stop
+
+    # -- a task's life ---------------------------------------------------------------------------
+
+    def create(
+        self,
+        name: str,
+        *,
+        title: str,
+        task_id: str | None = None,
+        max_running: int | None = None,
+        lease_s: float | None = None,
+        **fields: Any,
+    ) -> tuple[TaskState, bool]:
+        """Add a queued task, or find the one that has this id already.
+
+        Args:
+            name: the definition's, or what a reporter calls its work.
+            title: one line for people.
+            task_id: the client's idempotency key.
+            max_running: how many of this name may be active at once.
+            lease_s: seconds of silence after which it is `lost`; None for ever.
+            **fields: further fields of `TaskState`.
+
+        Returns:
+            The state, and whether it is a new task.
+
+        Raises:
+            AlreadyRunning: `max_running` are active.
+        """
+        with self._lock:
+            if task_id is not None and task_id in self._tasks:
+                return self._tasks[task_id], False
+            running = self.active(name) if max_running is not None else []
+            if max_running is not None and len(running) >= max_running:
+                raise AlreadyRunning(
+                    f"{name} runs {len(running)} times already and {max_running} is its most",
+                    running=running,
+                )
+            new = TaskState(
+                task_id=task_id or self._new_id(),
+                name=name,
+                title=title,
+                epoch=self.epoch,
+                created_at=self._clock.wall(),
+                **fields,
+            )
+            new = states.queue(new)
+            self._live[new.task_id] = Live(self._clock.monotonic(), lease_s=lease_s)
+            self._put(new, save=True)
+        self.on_change()
+        return new, True
+
+    def begin(self, task_id: str) -> TaskState:
+        """Set a queued task in progress."""
+        with self._lock:
+            state, live = self.get(task_id), self._live.get(task_id)
+            if live is None or live.ending:
+                return state
+            live.restart(self._clock.monotonic())
+            state = states.begin(state, at=self._clock.wall())
+            self._put(state, save=True)
+        self.on_change()
+        return state
+
+    def apply(self, reports: Iterable[Report]) -> None:
+        """Take reporters' news; what comes after a task's end is dropped."""
+        with self._lock:
+            for report in reports:
+                self._apply(report)
+        self.on_change()
+
+    def heard(self, task_id: str) -> None:
+        """Take a sign of life."""
+        self.apply([{"task_id": task_id}])
+
+    def request_cancel(self, task_id: str) -> TaskState:
+        """Ask for a task's end.
+
+        Raises:
+            UnknownTask, TaskEnded, NotCancellable: it cannot be cancelled.
+        """
+        with self._lock:
+            state, live = self.get(task_id), self._live.get(task_id)
+            if live is not None and live.ending:
+                return state
+            state = states.request_cancel(state, at=self._clock.wall())
+            self._put(state, save=True)
+        self.on_change()
+        return state
+
+    def end(
+        self,
+        task_id: str,
+        status: Status,
+        *,
+        result: Any = None,
+        error: TaskError | None = None,
+        log: Sequence[str] = (),
+        files: Sequence[TaskFile] | None = None,
+    ) -> bool:
+        """End a task: its terminal state is stored first and shown when the store has it.
+
+        Returns:
+            False if it has ended or is ending already.
+        """
+        with self._lock:
+            state, live = self.get(task_id), self._live.get(task_id)
+            if live is None or live.ending:
+                return False
+            now = self._clock.monotonic()
+            if log:
+                self._log(task_id, log)
+            elapsed_s = live.pace.elapsed_s(now) if state.started_at is not None else None
+            steps = live.timed(state.steps, now)
+            live.ending = states.end(
+                replace(state, steps=steps),
+                status,
+                at=self._clock.wall(),
+                elapsed_s=elapsed_s,
+                result=result,
+                error=error,
+                files=files,
+            )
+            ending = live.ending
+        self.store.save(ending, on_saved=lambda: self._show_end(task_id))
+        return True
+
+    def log(self, task_id: str, lines: Sequence[str]) -> None:
+        """Add lines to a task's log."""
+        with self._lock:
+            if task_id in self._tasks:
+                self._log(task_id, lines)
+        self.on_change()
+
+    # -- housekeeping ----------------------------------------------------------------------------
+
+    def restore(self) -> int:
+        """Take over what the store holds, under this hub's epoch; return the number of tasks.
+
+        What this product's own server ran when it was killed is `failed`/`worker_lost` now; a
+        reporter's task gets its lease anew.
+        """
+        self._log_next.update(self.store.log_sizes())
+        orphans = []
+        with self._lock:
+            for old in self.store.load():
+                state = replace(old, epoch=self.epoch)
+                if not state.ended:
+                    self._live[state.task_id] = Live(self._clock.monotonic(), lease_s=30.0)
+                    if state.source == "server":
+                        orphans.append(state.task_id)
+                self._put(state, save=False)
+            self._changes = Changes()
+        lost = TaskError("worker_lost", "the server that ran this task was killed")
+        for task_id in orphans:
+            self.end(task_id, Status.FAILED, error=lost)
+        return len(self._tasks)
+
+    def sweep(self) -> None:
+        """Find tasks whose lease has run out, and forget what retention no longer keeps."""
+        now = self._clock.monotonic()
+        with self._lock:
+            for task_id, live in list(self._live.items()):
+                state = self._tasks[task_id]
+                if live.silent(now) and state.status is Status.IN_PROGRESS:
+                    live.lost_at = now
+                    self._put(states.lose(state, at=self._clock.wall()), save=True)
+            gone = self._retain(now)
+        if gone:
+            self.store.delete(gone)
+        self.on_change()
+
+    def problems(self) -> list[str]:
+        """Return why this hub is degraded at present; empty when all is well."""
+        problem = self.store.problem()
+        return [] if problem is None else [problem]
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _apply(self, report: Report) -> None:
+        task_id = report["task_id"]
+        live = self._live.get(task_id)
+        if live is None or live.ending:
+            return
+        now, at = self._clock.monotonic(), self._clock.wall()
+        before = state = self._tasks[task_id]
+        live.hear(now)
+        if state.status is Status.LOST:
+            state = states.regain(state, at=at)
+        if state.status is Status.QUEUED and len(report) > 1:
+            live.restart(now)
+            state = states.begin(state, at=at)
+        if report.get("log"):
+            self._log(task_id, report["log"])
+        state = taken(state, live, report, now=now, at=at)
+        if state is not before:
+            stepped = state.status is not before.status or "step" in report
+            self._put(state, save=stepped or live.save_is_due(now))
+
+    def _retain(self, now: float) -> list[str]:
+        crowded = len(self._tasks) - len(self._live) > self._retention.count
+        if not crowded and now - self._retained < RETAIN_EVERY_S:
+            return []
+        self._retained = now
+        ended = [s for i, s in self._tasks.items() if i not in self._live]
+        gone = surplus(ended, _size_bytes, retention=self._retention, now_at=self._clock.wall())
+        for task_id in gone:
+            self._forget(task_id)
+        return gone
+
+    def _put(self, state: TaskState, *, save: bool) -> None:
+        old = self._tasks.get(state.task_id)
+        if old is not None:
+            self._counts[old.status.value] -= 1
+        self._counts[state.status.value] += 1
+        self._tasks[state.task_id] = state
+        self._changes.tasks[state.task_id] = state
+        if save:
+            self.store.save(state)
+        for callback in list(self._listeners.get(state.task_id, ())):
+            callback()
+
+    def _show_end(self, task_id: str) -> None:
+        with self._lock:
+            live = self._live.pop(task_id, None)
+            if live is None or live.ending is None:
+                return
+            self._put(live.ending, save=False)
+        self.on_change()
+
+    def _log(self, task_id: str, lines: Sequence[str]) -> None:
+        offset = self.log_next(task_id)
+        self._log_next[task_id] = offset + len(lines)
+        self.store.append_log(task_id, offset, lines)
+        first, waiting = self._changes.logs.setdefault(task_id, (offset, []))
+        waiting.extend(lines)
+        surplus_lines = len(waiting) - LOG_LINES_WAITING
+        if surplus_lines > 0:
+            del waiting[:surplus_lines]
+            self._changes.logs[task_id] = (first + surplus_lines, waiting)
+
+    def _forget(self, task_id: str) -> None:
+        state = self._tasks.pop(task_id)
+        self._counts[state.status.value] -= 1
+        self._log_next.pop(task_id, None)
+        self._changes.tasks.pop(task_id, None)
+        self._changes.logs.pop(task_id, None)
+        self._changes.removed.append(task_id)
+
+
+Rank = tuple[bool, float, str]
+
+
+def _rank(state: TaskState) -> Rank:
+    return (state.ended, -state.created_at, state.task_id)
+
+
+def _cursor(state: TaskState) -> str:
+    return f"{int(state.ended)}.{state.created_at!r}.{state.task_id}"
+
+
+def _place(cursor: str) -> Rank:
+    group, _, rest = cursor.partition(".")
+    created, _, task_id = rest.rpartition(".")
+    try:
+        return (group == "1", -float(created), task_id)
+    except ValueError:
+        raise InvalidPayload(
+            f"before must be the `next` of an earlier answer, not {cursor[:80]!r}", field="before"
+        ) from None
+
+
+def _size_bytes(state: TaskState) -> int:
+    result = state.result
+    return 4096 + sum(file.size_bytes for file in state.files) + len(str(result or ""))
+

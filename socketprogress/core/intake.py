@@ -1,0 +1,147 @@
+"""How a report becomes a task's next state, and what is known of a live task beside its state."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from socketprogress.core import state as states
+from socketprogress.core import steps as steps_of
+from socketprogress.core.ports import Report
+from socketprogress.core.progress import Pace
+from socketprogress.core.protocol import one_line
+from socketprogress.core.state import TaskFile, TaskState
+from socketprogress.core.steps import Steps
+
+__all__ = ["MESSAGE_CHARS", "TITLE_CHARS", "Live", "taken"]
+
+MESSAGE_CHARS = 500
+TITLE_CHARS = 500
+UNIT_CHARS = 50
+SAVE_EVERY_S = 2.0
+
+
+class Live:
+    """What the hub knows of a task that has not ended, on the monotonic clock.
+
+    Attributes:
+        pace: how fast the counts of the present step rise.
+        share: how fast the whole task's percent rises, for the time left of several steps.
+        ending: the terminal state that the store is writing.
+    """
+
+    __slots__ = ("_heard", "_lease_s", "_saved", "_stepped", "ending", "lost_at", "pace", "share")
+
+    def __init__(self, now: float, *, lease_s: float | None = None) -> None:
+        self.pace, self.share = Pace(now), Pace(now)
+        self.ending: TaskState | None = None
+        self.lost_at: float | None = None
+        self._lease_s = lease_s
+        self._heard = self._stepped = self._saved = now
+
+    def restart(self, now: float) -> None:
+        """Count the time from now on: the work begins."""
+        self.pace, self.share = Pace(now), Pace(now)
+        self._stepped = self._heard = now
+
+    def hear(self, now: float) -> None:
+        """Take a sign of life; the time that the task was lost is a pause."""
+        if self.lost_at is not None:
+            for pace in (self.pace, self.share):
+                pace.pause(now - self.lost_at)
+            self._stepped += now - self.lost_at
+            self.lost_at = None
+        self._heard = now
+
+    def silent(self, now: float) -> bool:
+        """Return whether the lease has run out."""
+        return self._lease_s is not None and now - self._heard > self._lease_s
+
+    def save_is_due(self, now: float) -> bool:
+        """Return whether a state in progress should be stored again, and note that it is."""
+        if now - self._saved < SAVE_EVERY_S:
+            return False
+        self._saved = now
+        return True
+
+    def timed(self, steps: Steps, now: float) -> Steps:
+        """Return the steps with the running one's seconds."""
+        index = steps_of.running(steps)
+        if index < 0:
+            return steps
+        step = replace(steps[index], elapsed_s=round(max(now - self._stepped, 0.0), 3))
+        return (*steps[:index], step, *steps[index + 1 :])
+
+    def enter(self, now: float) -> None:
+        """Note that a step begins: its counts and its seconds start at 0."""
+        self._stepped = now
+        self.pace.restart(now)
+
+    def eta_s(self, state: TaskState, now: float, total: float | None) -> float | None:
+        """Return the seconds left, from the counts or, with steps, from the whole percent."""
+        if not state.steps:
+            return self.pace.eta_s(now, total)
+        return self.share.eta_s(now, 100.0)
+
+
+def taken(state: TaskState, live: Live, report: Report, *, now: float, at: float) -> TaskState:
+    """Return the state after a report.
+
+    Args:
+        state: the state before; not terminal.
+        live: what else is known of the task; it learns from the report.
+        report: what the reporter said.
+        now: monotonic seconds.
+        at: Unix seconds.
+    """
+    if len(report) == 1:
+        return state
+    reset = bool(report.get("reset"))
+    steps, stepped = _entered(state.steps, live, report, now)
+    current = report.get("current", 0 if stepped or reset else state.current)
+    current += report.get("advance", 0)
+    total = report.get("total", None if stepped else state.total)
+    if reset:
+        live.pace.restart(now, current)
+    live.pace.add(now, current)
+    if steps:
+        timed = live.timed(steps, now)
+        steps = steps_of.count(timed, current=current, total=total, reset=reset)
+        live.share.add(now, steps_of.overall(steps, current, total) or 0.0)
+    return states.change(
+        state,
+        at=at,
+        reset=reset,
+        current=current,
+        total=total,
+        steps=steps,
+        rate=live.pace.rate,
+        eta_s=live.eta_s(state, now, total),
+        elapsed_s=live.pace.elapsed_s(now),
+        **_words(report),
+    )
+
+
+def _entered(steps: Steps, live: Live, report: Report, now: float) -> tuple[Steps, bool]:
+    name = report.get("step")
+    index = steps_of.index_of(steps, name) if name is not None else -1
+    if index < 0:
+        return steps, False
+    steps = steps_of.enter(live.timed(steps, now), index)
+    live.enter(now)
+    return steps, True
+
+
+def _words(report: Report) -> dict[str, Any]:
+    words: dict[str, Any] = {}
+    if "message" in report:
+        words["message"] = one_line(report["message"], MESSAGE_CHARS)
+    if "title" in report:
+        words["title"] = one_line(report["title"], TITLE_CHARS)
+    if "unit" in report:
+        words["unit"] = one_line(report["unit"], UNIT_CHARS)
+    if "files" in report:
+        words["files"] = tuple(
+            TaskFile(str(file["name"]), int(file["size_bytes"])) for file in report["files"]
+        )
+    return words

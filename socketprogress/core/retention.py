@@ -1,0 +1,57 @@
+"""Which ended tasks are too many, too old or too large to be kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from socketprogress.core.state import TaskState
+
+__all__ = ["Retention", "surplus"]
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How many ended tasks are kept, for how many seconds, and in how many bytes."""
+
+    count: int = 10_000
+    age_s: float = 30 * 86_400
+    bytes: int = 1 << 30
+
+
+def surplus(
+    ended: Iterable[TaskState],
+    sizes: Callable[[TaskState], int],
+    *,
+    retention: Retention,
+    now_at: float,
+) -> list[str]:
+    """Return the ids of the tasks to delete, oldest first.
+
+    The newest tasks stay, as far as the three limits reach. One that alone is larger than
+    `retention.bytes` stays as long as it is the newest, so that nobody loses a result in the
+    moment it is there. A task that has not ended is never surplus.
+
+    Args:
+        ended: the ended tasks, oldest first.
+        sizes: the bytes that a task takes, its log and files included.
+        retention: the limits.
+        now_at: Unix seconds.
+    """
+    rest = [state for state in ended if state.ended]
+    kept = 0
+    used = 0
+    while rest and kept < retention.count:
+        newest = rest[-1]
+        used += sizes(newest)
+        if kept and used > retention.bytes:
+            break
+        if now_at - _ended_at(newest) > retention.age_s:
+            break
+        rest.pop()
+        kept += 1
+    return [state.task_id for state in rest]
+
+
+def _ended_at(state: TaskState) -> float:
+    return state.finished_at or state.updated_at or state.created_at

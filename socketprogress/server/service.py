@@ -1,0 +1,246 @@
+"""What every face of the server may ask for: events, routes and the extension call nothing else."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from socketprogress.core.errors import (
+    AlreadyRunning,
+    StoreError,
+    Unavailable,
+    UnknownTask,
+)
+from socketprogress.core.hub import Hub
+from socketprogress.core.ports import Executor, Job, LogPage
+from socketprogress.core.protocol import check_task_id, one_line
+from socketprogress.core.registry import Definition, Registry
+from socketprogress.core.state import TaskState
+from socketprogress.core.steps import Status, make
+from socketprogress.server.runtime import Runtime
+from socketprogress.server.settings import Settings
+from socketprogress.server.supervisor import STOPPED, Supervisor
+
+__all__ = ["Service"]
+
+log = logging.getLogger(__name__)
+
+LEASE_S = 30.0
+
+
+class Service:
+    """Starts, cancels, retries and reads tasks.
+
+    Args:
+        hub: the live tasks.
+        registry: the definitions.
+        settings: bounds and folders.
+        runtime: how to run and to wait.
+        executors: where bodies run, by the definition's `executor`.
+        spawn: starts a supervisor; `socketio.start_background_task`.
+    """
+
+    def __init__(
+        self,
+        *,
+        hub: Hub,
+        registry: Registry,
+        settings: Settings,
+        runtime: Runtime,
+        executors: Mapping[str, Executor],
+        spawn: Any,
+    ) -> None:
+        self.hub = hub
+        self.registry = registry
+        self.settings = settings
+        self._runtime = runtime
+        self._executors = dict(executors)
+        self._spawn = spawn
+        self._supervisors: dict[str, Supervisor] = {}
+        self._stopping = False
+
+    def start(
+        self,
+        name: str | None = None,
+        args: Mapping[str, Any] | None = None,
+        *,
+        title: str | None = None,
+        task_id: str | None = None,
+        tags: Sequence[str] = (),
+        lax: bool = False,
+        trusted: bool = False,
+        parent_id: str | None = None,
+    ) -> TaskState:
+        """Start a task and return its state.
+
+        Args:
+            name: the definition's; None for the default task.
+            args: its arguments by name, JSON values.
+            title: one line for people, instead of the definition's.
+            task_id: an idempotency key: the same again is the same task.
+            tags: words to find it by.
+            lax: take texts for numbers, as forms give them.
+            trusted: the caller is the application itself, whose paths may leave the root.
+            parent_id: the task that this one belongs to.
+
+        Raises:
+            UnknownDefinition, InvalidArguments, InvalidPayload, AlreadyRunning, Unavailable.
+        """
+        if self._stopping:
+            raise Unavailable("the server is stopping and starts no more tasks")
+        if task_id is not None and self._known(task_id):
+            return self.hub.get(task_id)
+        definition = self.registry.get(name if name is not None else self.settings.default_task)
+        root = None if trusted else self.settings.root
+        checked = definition.binding.check(args or {}, root=root, lax=lax)
+        executor = self._executor_of(definition)
+        state, is_new = self.hub.create(
+            definition.name,
+            title=one_line(title or "", self.settings.max_title_chars)
+            or definition.title_for(self._shown(checked)),
+            task_id=task_id,
+            max_running=definition.max_running,
+            lease_s=LEASE_S if definition.where == "process" else None,
+            steps=make(dict(definition.steps)),
+            unit=definition.unit,
+            cancellable=definition.cancellable,
+            parent_id=parent_id,
+            tags=tuple(tags),
+            args=checked,
+        )
+        if is_new:
+            self._run(self._job(definition, state), executor)
+        return state
+
+    def cancel(self, task_id: str) -> TaskState:
+        """Ask for a task's end and return its state.
+
+        Raises:
+            UnknownTask, TaskEnded, NotCancellable.
+        """
+        state = self.hub.request_cancel(task_id)
+        supervisor = self._supervisors.get(task_id)
+        if supervisor is not None:
+            supervisor.cancel()
+        return state
+
+    def retry(self, task_id: str) -> TaskState:
+        """Start an ended task's work again as a new task and return its state.
+
+        Raises:
+            UnknownTask, UnknownDefinition, AlreadyRunning.
+        """
+        old = self.hub.get(task_id)
+        if not old.ended:
+            raise AlreadyRunning(
+                f"task {task_id} is {old.status.value}: cancel it before you retry it",
+                running=[task_id],
+            )
+        return self.start(
+            old.name, old.args, title=old.title, tags=old.tags, parent_id=old.parent_id
+        )
+
+    def log_page(self, task_id: str, *, offset: int = 0, limit: int = 200) -> LogPage:
+        """Return a part of a task's log; a negative offset counts from the end.
+
+        Raises:
+            UnknownTask: there is no such task.
+            Unavailable: the store does not answer.
+        """
+        self.hub.get(task_id)
+        try:
+            return self._runtime.run_blocking(self.hub.store.read_log, task_id, offset, limit)
+        except StoreError as exc:
+            raise Unavailable(f"the log cannot be read now: {exc}") from exc
+
+    def file(self, task_id: str, name: str) -> Path:
+        """Return the path of a task's result file.
+
+        Raises:
+            UnknownTask: there is no such task, or it has no such file.
+        """
+        state = self.hub.get(task_id)
+        known = any(file.name == name for file in state.files)
+        path = self.output_dir(task_id) / name
+        if not known or path.parent != self.output_dir(task_id) or not path.is_file():
+            raise UnknownTask(f"task {task_id} has no file {name!r}", field="name")
+        return path
+
+    def output_dir(self, task_id: str) -> Path:
+        """Return the directory of a task's result files."""
+        return self.settings.data / "files" / task_id
+
+    def health(self) -> dict[str, Any]:
+        """Return ``{status, reasons}``."""
+        reasons = self.hub.problems()
+        if self._stopping:
+            reasons.append("the server is stopping")
+        return {"status": "degraded" if reasons else "ok", "reasons": reasons}
+
+    def close(self) -> None:
+        """End everything that runs or waits within the grace, booked as `shutdown`."""
+        self._stopping = True
+        for supervisor in list(self._supervisors.values()):
+            supervisor.stop()
+        deadline = time.monotonic() + self.settings.grace_s
+        for executor in self._executors.values():
+            left = max(deadline - time.monotonic(), 0.1)
+            self._runtime.run_blocking(executor.close, left)
+        while self._supervisors and time.monotonic() < deadline:
+            self._runtime.sleep(0.01)
+        for task_id in self.hub.active():
+            if self.hub.get(task_id).source == "server":
+                self.hub.end(task_id, Status.CANCELLED, error=STOPPED)
+
+    def _known(self, task_id: str) -> bool:
+        check_task_id(task_id)
+        try:
+            self.hub.get(task_id)
+        except UnknownTask:
+            return False
+        return True
+
+    def _executor_of(self, definition: Definition) -> Executor:
+        executor = self._executors.get(definition.where)
+        if executor is None:
+            raise Unavailable(f"this server has no {definition.where!r} executor")
+        return executor
+
+    def _shown(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        root = str(self.settings.root.resolve())
+        shown = dict(args)
+        for name, value in args.items():
+            if isinstance(value, str) and value.startswith(root):
+                shown[name] = value[len(root) :].lstrip("/") or Path(root).name
+        return shown
+
+    def _job(self, definition: Definition, state: TaskState) -> Job:
+        return Job(
+            task_id=state.task_id,
+            function=definition.importable,
+            call=definition.function,
+            args={**state.args, **definition.bound},
+            output_dir=self.output_dir(state.task_id),
+            title=state.title,
+            unit=state.unit,
+            steps=dict(definition.steps),
+            cancellable=definition.cancellable,
+            timeout_s=definition.timeout_s,
+        )
+
+    def _run(self, job: Job, executor: Executor) -> None:
+        supervisor = Supervisor(job, executor, self.hub, self._runtime)
+        self._supervisors[job.task_id] = supervisor
+
+        def supervise() -> None:
+            try:
+                supervisor.run()
+            finally:
+                self._supervisors.pop(job.task_id, None)
+
+        self._spawn(supervise)
+
+
