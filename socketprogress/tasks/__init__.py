@@ -1,0 +1,10 @@
+"""The built-in definitions: real work on the user's files, read-only and with true progress."""
+
+from __future__ import annotations
+
+from socketprogress.tasks.archive import archive
+from socketprogress.tasks.checksum import checksum
+
+__all__ = ["BUILT_INS", "archive", "checksum"]
+
+BUILT_INS = (checksum, archive)
