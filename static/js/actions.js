@@ -1,0 +1,77 @@
+/** Cancel, which asks once more, and Retry: on rows and on a task's own page. */
+
+import { byId } from "./dom.js";
+import { alertUser, announce } from "./signs.js";
+
+/** @typedef {import("./connection.js").Connection} Connection */
+/** @typedef {import("./types.js").Task} Task */
+
+/**
+ * @typedef {object} Handlers
+ * @property {(id: string) => Task | undefined} taskOf
+ * @property {(task: Task) => void} cancelled takes the state in which cancellation is asked for
+ * @property {(id: string) => void} retried takes the new task's id
+ */
+
+/**
+ * Make the forms under `root` ask over the connection instead of loading a page.
+ * @param {HTMLElement} root
+ * @param {Connection} connection
+ * @param {Handlers} handlers
+ */
+export function enableActions(root, connection, handlers) {
+  root.addEventListener("submit", (event) => {
+    const form = /** @type {HTMLFormElement} */ (event.target);
+    const action = form.dataset.action;
+    const id = /** @type {HTMLElement | null} */ (form.closest("[data-task-id]"))?.dataset.taskId;
+    if (id === undefined || (action !== "cancel" && action !== "retry")) return;
+    event.preventDefault();
+    const button = form.querySelector("button");
+    if (button?.getAttribute("aria-disabled") === "true") return;
+    alertUser("");
+    if (action === "cancel") askToCancel(id, connection, handlers);
+    else void retry(id, connection, handlers);
+  });
+}
+
+/** @param {string} id @param {Connection} connection @param {Handlers} handlers */
+function askToCancel(id, connection, handlers) {
+  const dialog = /** @type {HTMLDialogElement} */ (byId("cancel-dialog"));
+  byId("cancel-task").textContent = handlers.taskOf(id)?.title ?? id;
+  dialog.returnValue = "keep";
+  dialog.addEventListener(
+    "close",
+    () => {
+      if (dialog.returnValue === "cancel") void cancel(id, connection, handlers);
+    },
+    { once: true },
+  );
+  dialog.showModal();
+}
+
+/** @param {string} id @param {Connection} connection @param {Handlers} handlers */
+async function cancel(id, connection, handlers) {
+  const before = handlers.taskOf(id);
+  if (before !== undefined && connection.live) {
+    handlers.cancelled({ ...before, cancel_requested: true });
+  }
+  try {
+    const ack = await connection.request("cancel_task", id);
+    handlers.cancelled(ack.task);
+    announce("Cancelling");
+  } catch (error) {
+    if (before !== undefined) handlers.cancelled(before);
+    alertUser(`Not cancelled. ${/** @type {Error} */ (error).message}`);
+  }
+}
+
+/** @param {string} id @param {Connection} connection @param {Handlers} handlers */
+async function retry(id, connection, handlers) {
+  try {
+    const ack = await connection.request("retry_task", id);
+    announce("Started again");
+    handlers.retried(ack.task_id);
+  } catch (error) {
+    alertUser(`Not started again. ${/** @type {Error} */ (error).message}`);
+  }
+}

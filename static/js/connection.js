@@ -1,0 +1,138 @@
+/** The page's one connection: it comes back by itself, and never keeps a wish for later in secret. */
+
+import { io } from "./vendor/socket.io.esm.min.js";
+
+/** @typedef {import("./types.js").Page} Page */
+/** @typedef {import("./types.js").Ack} Ack */
+/** @typedef {import("./types.js").WireError} WireError */
+/** @typedef {"live" | "reconnecting" | "disconnected" | "refused"} Sign */
+
+const ACK_TIMEOUT_MS = 10_000;
+const FIRST_WAIT_MS = 500;
+const LONGEST_WAIT_MS = 15_000;
+
+/** A request that the server refused, or that never reached it or its answer never us. */
+export class RequestError extends Error {
+  /** @param {WireError} error */
+  constructor(error) {
+    super(error.message);
+    this.code = error.code;
+    this.field = error.field;
+  }
+}
+
+/** A Socket.IO connection with acks, back-off and watches that are renewed. */
+export class Connection {
+  #socket;
+  #waitMs = FIRST_WAIT_MS;
+  #timer = 0;
+  /** @type {(() => Promise<void>)[]} */
+  #watches = [];
+  /** @type {(sign: Sign, message: string) => void} */
+  #onSign;
+
+  /**
+   * @param {Page} page
+   * @param {(sign: Sign, message: string) => void} onSign called whenever the state changes
+   */
+  constructor(page, onSign) {
+    this.#onSign = onSign;
+    this.#socket = io(page.namespace, {
+      path: page.socket_path,
+      transports: ["websocket", "polling"],
+      reconnectionDelay: FIRST_WAIT_MS,
+      reconnectionDelayMax: LONGEST_WAIT_MS / 3,
+      autoConnect: false,
+    });
+    this.#socket.on("connect", () => this.#connected());
+    this.#socket.on("disconnect", (reason) => this.#disconnected(reason));
+    this.#socket.on("connect_error", (error) => this.#refused(error));
+    window.addEventListener("online", () => this.#soon(0));
+  }
+
+  /** @returns {boolean} whether a request can be sent now */
+  get live() {
+    return this.#socket.connected;
+  }
+
+  open() {
+    this.#socket.connect();
+  }
+
+  /** @param {string} event @param {(payload: any) => void} handler */
+  on(event, handler) {
+    this.#socket.on(event, handler);
+  }
+
+  /** @param {() => Promise<void>} watch run now if connected, and on every connect from now on */
+  watch(watch) {
+    this.#watches.push(watch);
+    if (this.live) this.#run(watch);
+  }
+
+  /**
+   * Ask the server for something, now or not at all.
+   * @param {string} event
+   * @param {unknown} [payload]
+   * @returns {Promise<Ack>}
+   * @throws {RequestError}
+   */
+  async request(event, payload) {
+    if (!this.live) {
+      throw new RequestError({ code: "offline", message: "Disconnected: nothing was sent." });
+    }
+    const sending = this.#socket.timeout(ACK_TIMEOUT_MS);
+    let ack;
+    try {
+      ack = await sending.emitWithAck(event, payload ?? null);
+    } catch {
+      throw new RequestError({ code: "no_answer", message: "The server did not answer." });
+    }
+    if (ack?.ok !== true) {
+      throw new RequestError(ack?.error ?? { code: "unavailable", message: "No answer." });
+    }
+    return ack;
+  }
+
+  #connected() {
+    this.#waitMs = FIRST_WAIT_MS;
+    this.#onSign("live", "");
+    for (const watch of this.#watches) this.#run(watch);
+  }
+
+  /** @param {() => Promise<void>} watch */
+  #run(watch) {
+    watch().catch((error) => console.warn("a watch failed:", error.code, error.message));
+  }
+
+  /** @param {string} reason */
+  #disconnected(reason) {
+    this.#onSign("reconnecting", "Disconnected from the server. Reconnecting…");
+    if (!this.#socket.active || reason === "io server disconnect") this.#soon(this.#backOff());
+  }
+
+  /** @param {Error & { data?: { code?: string } }} error */
+  #refused(error) {
+    const code = error.data?.code;
+    if (code === "unauthorized" || code === "forbidden") {
+      this.#onSign("refused", `Disconnected: ${error.message}`);
+      return;
+    }
+    this.#onSign("reconnecting", "Disconnected from the server. Reconnecting…");
+    if (!this.#socket.active) this.#soon(this.#backOff());
+  }
+
+  /** @returns {number} milliseconds, longer each time, spread so that pages do not come at once */
+  #backOff() {
+    this.#waitMs = Math.min(this.#waitMs * 2, LONGEST_WAIT_MS);
+    return this.#waitMs * (0.5 + Math.random() / 2);
+  }
+
+  /** @param {number} waitMs */
+  #soon(waitMs) {
+    clearTimeout(this.#timer);
+    this.#timer = window.setTimeout(() => {
+      if (!this.live) this.#socket.connect();
+    }, waitMs);
+  }
+}

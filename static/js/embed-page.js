@@ -1,0 +1,41 @@
+/** The bare bar, for an iframe. */
+
+import { Connection } from "./connection.js";
+import { byId, data } from "./dom.js";
+import { nextFrame, slowly } from "./frame.js";
+import { Milestones } from "./milestones.js";
+import { announce, showConnection } from "./signs.js";
+import { Tasks } from "./state.js";
+import { TaskView } from "./taskview.js";
+
+const id = data("view").task_id;
+const connection = new Connection(data("page"), showConnection);
+const tasks = new Tasks();
+const main = new TaskView(byId("task"));
+/** @type {Milestones | null} */
+let milestones = null;
+
+async function watch() {
+  const ack = await connection.request("watch_task", { task_id: id });
+  tasks.take(ack.task);
+  changed();
+}
+
+function changed() {
+  const task = tasks.get(id);
+  if (task === undefined) return;
+  milestones ??= new Milestones(task);
+  const news = milestones.next(task, performance.now());
+  if (news !== null) announce(news);
+  nextFrame(main, () => main.show(task));
+}
+
+connection.on("progress_update", (update) => {
+  if (update.task_id !== id) return;
+  const outcome = tasks.update(update);
+  if (outcome === "epoch") void watch().catch(() => {});
+  else if (outcome === "taken") changed();
+});
+connection.watch(watch);
+slowly(() => main.tick());
+connection.open();

@@ -1,0 +1,104 @@
+/** What the page knows of tasks: newer replaces older, whatever order it comes in. Pure. */
+
+import { ended } from "./format.js";
+
+/** @typedef {import("./types.js").Task} Task */
+/** @typedef {import("./types.js").Counts} Counts */
+/** @typedef {"taken" | "stale" | "epoch"} Outcome "epoch": the count began anew, watch again */
+
+/** The tasks by id, each at its newest state. */
+export class Tasks {
+  /** @type {Map<string, Task>} */
+  #byId = new Map();
+
+  /** @param {string} id @returns {Task | undefined} */
+  get(id) {
+    return this.#byId.get(id);
+  }
+
+  /** @returns {number} */
+  get size() {
+    return this.#byId.size;
+  }
+
+  /** @param {string} id */
+  delete(id) {
+    this.#byId.delete(id);
+  }
+
+  /**
+   * Take an update: complete in what it holds, nothing said of the rest.
+   * @param {Task} update
+   * @returns {Outcome}
+   */
+  update(update) {
+    const have = this.#byId.get(update.task_id);
+    if (have !== undefined) {
+      if (have.epoch !== update.epoch) return "epoch";
+      if (update.seq <= have.seq) return "stale";
+    }
+    this.#byId.set(update.task_id, { ...have, ...update });
+    return "taken";
+  }
+
+  /**
+   * Take a snapshot or a summary that was asked for. It starts a new epoch; of the same epoch it
+   * only adds what an update that overtook it does not hold.
+   * @param {Task} snapshot
+   */
+  take(snapshot) {
+    const have = this.#byId.get(snapshot.task_id);
+    const overtaken =
+      have !== undefined && have.epoch === snapshot.epoch && have.seq > snapshot.seq;
+    this.#byId.set(snapshot.task_id, overtaken ? { ...snapshot, ...have } : snapshot);
+  }
+
+  /**
+   * Take the answer to a list's watch whole: what is not in it is gone.
+   * @param {Task[]} tasks
+   */
+  replace(tasks) {
+    const before = this.#byId;
+    this.#byId = new Map();
+    for (const task of tasks) {
+      const have = before.get(task.task_id);
+      if (have !== undefined) this.#byId.set(task.task_id, have);
+      this.take(task);
+    }
+  }
+
+  /** @returns {Task[]} active before ended, newest first; what has no date yet is newest */
+  ordered() {
+    return [...this.#byId.values()].sort(compare);
+  }
+}
+
+/** @param {Task} a @param {Task} b @returns {number} */
+function compare(a, b) {
+  const byEnd = Number(ended(a)) - Number(ended(b));
+  if (byEnd !== 0) return byEnd;
+  const byAge = (b.created_at ?? Infinity) - (a.created_at ?? Infinity);
+  if (byAge < 0 || byAge > 0) return byAge;
+  return a.task_id < b.task_id ? 1 : -1;
+}
+
+/**
+ * Say how long a task has run, between updates too.
+ * @param {Task} task
+ * @param {number} sinceMs milliseconds since its last update arrived
+ * @returns {number | null} seconds
+ */
+export function elapsed(task, sinceMs) {
+  const known = task.elapsed_s ?? null;
+  return known === null || task.status !== "in_progress" ? known : known + sinceMs / 1000;
+}
+
+/**
+ * Keep only what a status filter lets through.
+ * @param {Task[]} tasks
+ * @param {string | null | undefined} status
+ * @returns {Task[]}
+ */
+export function fitting(tasks, status) {
+  return status ? tasks.filter((task) => task.status === status) : tasks;
+}

@@ -1,0 +1,112 @@
+/** One task, live. */
+
+import { enableActions } from "./actions.js";
+import { Connection } from "./connection.js";
+import { byId, data } from "./dom.js";
+import { ended, windowTitle } from "./format.js";
+import { nextFrame, slowly } from "./frame.js";
+import { LogView } from "./logview.js";
+import { Milestones } from "./milestones.js";
+import { showOutcome } from "./outcome.js";
+import { alertUser, announce, enableCopying, showConnection } from "./signs.js";
+import { Tasks } from "./state.js";
+import { StepsView } from "./stepsview.js";
+import { TaskView } from "./taskview.js";
+
+/** @typedef {import("./types.js").Task} Task */
+
+const page = data("page");
+const view = data("view");
+const id = view.task_id;
+const connection = new Connection(page, showConnection);
+const tasks = new Tasks();
+const main = new TaskView(byId("task"));
+const steps = new StepsView(byId("steps"), byId("steps-list"));
+const log = new LogView(view.log, async (offset, limit) => {
+  const ack = await connection.request("get_log", { task_id: id, offset, limit });
+  return ack.lines;
+});
+/** @type {Milestones | null} */
+let milestones = null;
+
+/** @param {string} taskId @returns {string} */
+const taskUrl = (taskId) => view.task_url.replace("__id__", encodeURIComponent(taskId));
+
+async function watch() {
+  const known = tasks.get(id);
+  const since = known === undefined ? {} : { epoch: known.epoch, seq: known.seq };
+  const ack = await connection.request("watch_task", { task_id: id, ...since });
+  tasks.take(ack.task);
+  changed();
+  await log.catchUp();
+}
+
+/** Paint in the next frame; what is seen of a hidden page follows at once. */
+function changed() {
+  const task = tasks.get(id);
+  if (task === undefined) return;
+  milestones ??= new Milestones(task);
+  const news = milestones.next(task, performance.now());
+  if (news !== null && task.status === "failed") alertUser(news);
+  else if (news !== null) announce(news);
+  document.title = windowTitle(task);
+  favicon(task);
+  nextFrame(main, () => paint(task));
+}
+
+/** @param {Task} task */
+function paint(task) {
+  main.show(task);
+  steps.show(task.steps ?? []);
+  byId("lost").hidden = task.status !== "lost";
+  if (ended(task)) showOutcome(task);
+  for (const time of /** @type {NodeListOf<HTMLTimeElement>} */ (
+    document.querySelectorAll("time[data-at]")
+  )) {
+    showTime(time, task);
+  }
+}
+
+/** @param {HTMLTimeElement} time @param {Task} task */
+function showTime(time, task) {
+  const { created_at, started_at, finished_at } = task;
+  const at = { created: created_at, started: started_at, ended: finished_at }[
+    time.dataset.at ?? ""
+  ];
+  const row = time.closest("div");
+  if (row !== null) row.hidden = (at ?? null) === null;
+  if (at === undefined || at === null) return;
+  const date = new Date(at * 1000);
+  time.dateTime = date.toISOString();
+  time.textContent = date.toLocaleString();
+}
+
+/** @param {Task} task */
+function favicon(task) {
+  const link = /** @type {HTMLLinkElement} */ (byId("favicon"));
+  const { active, completed, failed } = link.dataset;
+  const href = task.status === "completed" ? completed : ended(task) ? failed : active;
+  if (href !== undefined && link.getAttribute("href") !== href) link.href = href;
+}
+
+connection.on("progress_update", (update) => {
+  if (update.task_id !== id) return;
+  const outcome = tasks.update(update);
+  if (outcome === "epoch") void watch().catch(() => {});
+  else if (outcome === "taken") changed();
+});
+connection.on("task_log", ({ task_id, offset, lines }) => {
+  if (task_id === id) log.append(offset, lines);
+});
+connection.watch(watch);
+slowly(() => main.tick());
+enableActions(byId("task"), connection, {
+  taskOf: () => tasks.get(id),
+  cancelled: (task) => {
+    tasks.take(task);
+    changed();
+  },
+  retried: (taskId) => location.assign(taskUrl(taskId)),
+});
+enableCopying();
+connection.open();
