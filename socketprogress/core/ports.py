@@ -95,7 +95,7 @@ class Store(Protocol):
         """Return every task, oldest first. Raises `StoreError`."""
 
     def save(self, state: TaskState, *, on_saved: Callable[[], None] | None = None) -> None:
-        """Keep the newest state of a task.
+        """Keep the newest state of a task; one that has ended is replaced by ended ones only.
 
         With `on_saved` it is synced to the disk and the callback then called once, from the
         store's thread; as long as the disk refuses, the store tries again.

@@ -26,19 +26,19 @@ def surplus(
     retention: Retention,
     now_at: float,
 ) -> list[str]:
-    """Return the ids of the tasks to delete, oldest first.
+    """Return the ids of the tasks to delete, those that ended first in front.
 
-    The newest tasks stay, as far as the three limits reach. One that alone is larger than
-    `retention.bytes` stays as long as it is the newest, so that nobody loses a result in the
+    The tasks that ended last stay, as far as the three limits reach. One that alone is larger than
+    `retention.bytes` stays as long as it is the last, so that nobody loses a result in the
     moment it is there. A task that has not ended is never surplus.
 
     Args:
-        ended: the ended tasks, oldest first.
+        ended: the ended tasks, in any order.
         sizes: the bytes that a task takes, its log and files included.
         retention: the limits.
         now_at: Unix seconds.
     """
-    rest = [state for state in ended if state.ended]
+    rest = sorted((state for state in ended if state.ended), key=_ended_at)
     kept = 0
     used = 0
     while rest and kept < retention.count:

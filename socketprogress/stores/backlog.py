@@ -7,7 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 from socketprogress.core.state import TaskState
 from socketprogress.stores.logtail import Chunk, LogTail
 
-__all__ = ["Backlog"]
+__all__ = ["Backlog", "newest"]
+
+
+def newest(before: TaskState | None, state: TaskState) -> TaskState:
+    """Return the state to keep: the later one, unless the task has ended before it."""
+    return before if before is not None and before.ended and not state.ended else state
 
 
 class Backlog:
@@ -30,8 +35,8 @@ class Backlog:
         return bool(self.states or self.logs or self.deleted or self.meta or self.callbacks)
 
     def save(self, state: TaskState, on_saved: Callable[[], None] | None) -> None:
-        """Take a task's newest state."""
-        self.states[state.task_id] = state
+        """Take a task's newest state; one that has ended stays so."""
+        self.states[state.task_id] = newest(self.states.get(state.task_id), state)
         if on_saved is not None:
             self.call(on_saved)
 
@@ -54,7 +59,8 @@ class Backlog:
     def followed_by(self, newer: Backlog) -> Backlog:
         """Take all of what came later, and return self."""
         self.delete(newer.deleted)
-        self.states |= newer.states
+        for state in newer.states.values():
+            self.save(state, None)
         for task_id, tail in newer.logs.items():
             self.append(task_id, tail.chunks)
             self.logs[task_id].dropped += tail.dropped

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from socketprogress.core.errors import StoreError
 from socketprogress.core.ports import LogPage, Threading
 from socketprogress.core.state import TaskState
+from socketprogress.stores.backlog import newest
 from socketprogress.stores.logtail import LogTail, page
 from socketprogress.stores.worker import Worker
 
@@ -35,7 +36,7 @@ class MemoryStore:
         with self._lock:
             if self._closed:
                 return
-            self._states[state.task_id] = state
+            self._states[state.task_id] = newest(self._states.get(state.task_id), state)
             if on_saved is not None:
                 self._callbacks.submit(on_saved)
 

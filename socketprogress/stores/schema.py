@@ -21,7 +21,7 @@ _OPEN_BUSY_S = 5.0
 STEPS: tuple[tuple[str, ...], ...] = (
     (
         """CREATE TABLE tasks (
-            id INTEGER PRIMARY KEY, task_id TEXT NOT NULL UNIQUE, created_at REAL,
+            id INTEGER PRIMARY KEY, task_id TEXT NOT NULL UNIQUE, ended INTEGER NOT NULL,
             state BLOB NOT NULL)""",
         """CREATE TABLE logs (
             task_id TEXT PRIMARY KEY, next_offset INTEGER NOT NULL, lines INTEGER NOT NULL,

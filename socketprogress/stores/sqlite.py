@@ -14,7 +14,7 @@ from socketprogress.core.errors import StoreError
 from socketprogress.core.ports import LogPage, Threading
 from socketprogress.core.state import TaskState
 from socketprogress.stores import schema, tables
-from socketprogress.stores.backlog import Backlog
+from socketprogress.stores.backlog import Backlog, newest
 from socketprogress.stores.logtail import Chunk, chunked, page
 from socketprogress.stores.worker import Worker, call_safely
 
@@ -84,7 +84,9 @@ class SqliteStore:
         stored = self._read(tables.read_states, timeout_s=self.load_timeout_s)
         for task_id in known.deleted:
             stored.pop(task_id, None)
-        return sorted((stored | known.states).values(), key=lambda state: state.created_at)
+        for task_id, state in known.states.items():
+            stored[task_id] = newest(stored.get(task_id), state)
+        return sorted(stored.values(), key=lambda state: state.created_at)
 
     def save(self, state: TaskState, *, on_saved: Callable[[], None] | None = None) -> None:
         """Keep the newest state of a task; see `Store.save`."""

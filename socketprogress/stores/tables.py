@@ -78,15 +78,15 @@ def read_chunks(
 
 def write(connection: sqlite3.Connection, batch: Backlog) -> None:
     """Write all of it in one transaction, synced to the disk if the batch asks for that."""
-    states = [(s.task_id, s.created_at, codec.encode_state(s)) for s in batch.states.values()]
+    states = [(s.task_id, s.ended, codec.encode_state(s)) for s in batch.states.values()]
     connection.execute(f"PRAGMA synchronous = {'FULL' if batch.synced else 'NORMAL'}")
     connection.execute("BEGIN IMMEDIATE")
     try:
         _delete(connection, batch.deleted)
         connection.executemany(
-            """INSERT INTO tasks (task_id, created_at, state) VALUES (?, ?, ?)
-               ON CONFLICT (task_id) DO UPDATE
-               SET created_at = excluded.created_at, state = excluded.state""",
+            """INSERT INTO tasks (task_id, ended, state) VALUES (?, ?, ?)
+               ON CONFLICT (task_id) DO UPDATE SET ended = excluded.ended, state = excluded.state
+               WHERE excluded.ended OR NOT tasks.ended""",
             states,
         )
         for task_id, tail in batch.logs.items():
@@ -105,7 +105,8 @@ def shrink(connection: sqlite3.Connection) -> bool:
     if free <= _FREE_PAGES_KEPT:
         return False
     pages = min(free - _FREE_PAGES_KEPT, _PAGES_A_STEP)
-    connection.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+    # execute() would step once, and so free a single page
+    connection.executescript(f"PRAGMA incremental_vacuum({pages})")
     if free - pages > _FREE_PAGES_KEPT:
         return True
     connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
