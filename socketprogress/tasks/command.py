@@ -1,0 +1,230 @@
+"""An operator's command as a task: its output is the log, its bar is the progress."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pty
+import re
+import secrets
+import select
+import shlex
+import signal
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from socketprogress.core.errors import ConfigurationError, TaskFailure
+from socketprogress.core.reporter import Reporter
+from socketprogress.tasks.percent import Count, count_in
+from socketprogress.tasks.processes import end_tree
+from socketprogress.tasks.terminal import TerminalText
+
+__all__ = ["parse_command", "run_command"]
+
+NAME = re.compile(r"[A-Za-z0-9_.:-]{1,200}\Z")
+MARK = "SOCKETPROGRESS_COMMAND_MARK"
+READ_BYTES = 1 << 16
+LOOK_S = 0.1
+IDLE_S = 0.5
+LINGER_S = 1.0
+GRACE_S = 0.7  # shorter than what a worker process itself is given
+ROWS, COLUMNS = 40, 120
+STARTS_AGAIN = (0.95, 0.5)  # a bar that was above the first share and is below the second
+
+
+def parse_command(text: str) -> tuple[str, list[str]]:
+    """Return the name and the arguments of ``NAME=ARGV …``, split as a shell would.
+
+    Raises:
+        ConfigurationError: there is no name or no command, or a quote is not closed.
+    """
+    name, equals, line = text.partition("=")
+    name = name.strip()
+    if not equals or not NAME.match(name):
+        raise ConfigurationError(
+            f"{text!r} is no command: write NAME='program arguments …', "
+            "the name of A-Z a-z 0-9 _ . : -"
+        )
+    try:
+        argv = shlex.split(line)
+    except ValueError as exc:
+        raise ConfigurationError(f"the command {text!r} cannot be split: {exc}") from None
+    if not argv or not argv[0]:
+        raise ConfigurationError(f"{text!r} names no program after the =")
+    if "\0" in line:
+        raise ConfigurationError(f"{text!r} has a NUL character")
+    return name, argv
+
+
+def run_command(progress: Reporter, *, argv: list[str], cwd: str | None = None) -> dict[str, int]:
+    """Run a command in a pseudo-terminal, without a shell, and follow its output.
+
+    Every line goes into the log, the latest one is the message, and a percent or an "n/m" in it
+    is the progress. Whatever the command has started ends with a cancellation.
+
+    Args:
+        progress: takes all of it.
+        argv: the program and its arguments.
+        cwd: where it runs; the present folder by default.
+
+    Returns:
+        ``{exit_code: 0}``.
+
+    Raises:
+        TaskFailure: with the code ``exit_status``: it was not found, exited with another status,
+            or was killed by a signal.
+        Cancelled: somebody has asked for the task's end.
+    """
+    mark = f"{MARK}={secrets.token_hex(16)}"
+    reading, writing = _channel()
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, reading)
+        try:
+            process = _start(argv, cwd, writing, mark)
+        finally:
+            os.close(writing)
+        output = _Output(progress, reading)
+        try:
+            output.follow(process)
+            status = process.wait()
+        except BaseException:
+            end_tree(process, mark.encode(), grace_s=GRACE_S, drain=output.drain)
+            raise
+    if status != 0:
+        raise TaskFailure(_ending(status), code="exit_status")
+    return {"exit_code": 0}
+
+
+def _start(argv: list[str], cwd: str | None, writing: int, mark: str) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            argv,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=writing,
+            stderr=writing,
+            env=_environment(os.environ, mark),
+            start_new_session=True,
+        )
+    except OSError as exc:
+        raise TaskFailure(_refusal(argv[0], cwd, exc), code="exit_status") from exc
+
+
+def _environment(present: Mapping[str, str], mark: str) -> dict[str, str]:
+    name, _, value = mark.partition("=")
+    return {"TERM": "xterm", **present, name: value}
+
+
+def _refusal(program: str, cwd: str | None, exc: OSError) -> str:
+    if cwd is not None and not Path(cwd).is_dir():
+        return f"the folder {cwd!r} to run in does not exist"
+    if isinstance(exc, FileNotFoundError):
+        return f"command not found: {program!r} (exit status 127)"
+    return f"command cannot be run: {program!r}: {exc.strerror} (exit status 126)"
+
+
+def _ending(status: int) -> str:
+    if status > 0:
+        return f"exit status {status}"
+    try:
+        return f"killed by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"killed by signal {-status}"
+
+
+def _channel() -> tuple[int, int]:
+    """Return where to read from and where the command writes: a terminal, or else a pipe."""
+    try:
+        reading, writing = pty.openpty()
+    except OSError:
+        reading, writing = os.pipe()
+    else:
+        modes = termios.tcgetattr(writing)
+        modes[1] &= ~termios.OPOST  # line ends as the command writes them
+        termios.tcsetattr(writing, termios.TCSANOW, modes)
+        size = struct.pack("HHHH", ROWS, COLUMNS, 0, 0)
+        fcntl.ioctl(writing, termios.TIOCSWINSZ, size)
+    os.set_blocking(reading, False)
+    return reading, writing
+
+
+class _Output:
+    """Reads what a command writes and tells the reporter."""
+
+    def __init__(self, progress: Reporter, reading: int) -> None:
+        self._progress = progress
+        self._reading = reading
+        self._text = TerminalText()
+        self._poll = select.poll()
+        self._poll.register(reading, select.POLLIN)
+
+    def follow(self, process: subprocess.Popen[bytes]) -> None:
+        """Report until the command has ended and all that it wrote is read."""
+        heard = time.monotonic()
+        last = None  # when to stop listening to what the command has left running
+        while last is None or time.monotonic() < last:
+            self._progress.check()
+            if last is None and process.poll() is not None:
+                last = time.monotonic() + LINGER_S
+            data = self._read(LOOK_S)
+            if data:
+                heard = time.monotonic()
+                self._tell(self._text.feed(data))
+            elif data is None or last is not None:
+                break
+            elif time.monotonic() - heard >= IDLE_S:
+                self._tell(self._text.idle())
+        self._tell(self._text.feed(b"", final=True))
+        while process.poll() is None:  # it has closed its output and works on
+            self._progress.check()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(LOOK_S)
+
+    def drain(self) -> None:
+        """Drop what can be read now."""
+        while self._read(0):
+            pass
+
+    def _read(self, wait_s: float) -> bytes | None:
+        """Return what is there, nothing yet (empty), or None at the end."""
+        if not self._poll.poll(wait_s * 1_000):
+            return b""
+        try:
+            return os.read(self._reading, READ_BYTES) or None
+        except BlockingIOError:
+            return b""
+        except OSError:  # a terminal that nobody writes to any more says EIO
+            return None
+
+    def _tell(self, lines: list[str]) -> None:
+        progress = self._progress
+        for line in lines:
+            self._count(line)
+            if line.strip():
+                progress.message = line.strip()
+            progress.log(line)
+        if self._text.line.strip():
+            self._count(self._text.line)
+            progress.message = self._text.line.strip()
+
+    def _count(self, line: str) -> None:
+        count = count_in(line)
+        if count is not None:
+            _drive(self._progress, count)
+
+
+def _drive(progress: Reporter, count: Count) -> None:
+    """Set the counts; they go back only for a bar that begins again."""
+    share = count.current / count.total
+    before = progress.current / progress.total if progress.total else 0.0
+    if share < before:
+        high, low = STARTS_AGAIN
+        if before < high or share > low:
+            return
+        progress.reset(count.total)
+    progress.total, progress.current = count.total, count.current
