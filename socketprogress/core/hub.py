@@ -116,6 +116,23 @@ class Hub:
         except KeyError:
             raise UnknownTask(f"no task has the id {task_id!r}", field="task_id") from None
 
+    def find(self, task_id: str) -> TaskState | None:
+        """Return a task's newest state, or None."""
+        return self._tasks.get(task_id)
+
+    def all(self) -> list[TaskState]:
+        """Return every task, oldest first."""
+        with self._lock:
+            return list(self._tasks.values())
+
+    def touch(self, task_id: str) -> None:
+        """Have a task's newest state told once more."""
+        with self._lock:
+            state = self._tasks.get(task_id)
+            if state is not None:
+                self._changes.tasks[task_id] = state
+        self.on_change()
+
     def counts(self) -> dict[str, int]:
         """Return the number of tasks of each status."""
         return {status: self._counts[status] for status in STATUSES}
@@ -326,8 +343,12 @@ class Hub:
             self.end(task_id, Status.FAILED, error=lost)
         return len(self._tasks)
 
-    def sweep(self) -> None:
-        """Find tasks whose lease has run out, and forget what retention no longer keeps."""
+    def sweep(self) -> list[str]:
+        """Find tasks whose lease has run out, and forget what retention no longer keeps.
+
+        Returns:
+            The ids of the tasks that were forgotten.
+        """
         now = self._clock.monotonic()
         with self._lock:
             for task_id, live in list(self._live.items()):
@@ -339,6 +360,7 @@ class Hub:
         if gone:
             self.store.delete(gone)
         self.on_change()
+        return gone
 
     def problems(self) -> list[str]:
         """Return why this hub is degraded at present; empty when all is well."""

@@ -1,0 +1,103 @@
+"""The server of `python -m socketprogress`: one Flask app that is all progress."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from socketprogress.core.errors import ConfigurationError
+from socketprogress.core.registry import Registry
+from socketprogress.server.access import Gate
+from socketprogress.server.datadir import lock_data
+from socketprogress.server.extension import SocketProgress
+from socketprogress.server.loading import load_definitions
+from socketprogress.server.runtime import choose, listen
+from socketprogress.server.settings import Settings
+
+__all__ = ["Server", "create_server"]
+
+log = logging.getLogger(__name__)
+
+
+class Server:
+    """A server that is ready to listen.
+
+    Args:
+        settings: everything that can be set.
+
+    Raises:
+        ConfigurationError, StoreError: a setting cannot work, or the data folder is in use.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._listener: socket.socket | None = None
+        self._runtime = choose(settings.async_mode)
+        self._lock = lock_data(settings.data)
+        self.app, self.progress = self._compose()
+
+    @property
+    def url(self) -> str:
+        """The base URL that it listens at."""
+        if self._listener is None:
+            raise ConfigurationError("the server does not listen yet")
+        host, port = self._listener.getsockname()[:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def listen(self) -> str:
+        """Take the address and return the base URL.
+
+        Raises:
+            OSError: the port is taken, or the host is not this machine's.
+        """
+        self._listener = listen(self.settings.host, self.settings.port)
+        return self.url
+
+    def serve(self, on_ready: Callable[[str], None]) -> None:
+        """Serve until `stop`, then end what runs within the grace and book it.
+
+        Args:
+            on_ready: called with the base URL once requests are answered.
+        """
+        if self._listener is None:
+            self.listen()
+        if self._listener is None:
+            raise ConfigurationError("the server does not listen")
+        engine = self.progress.engine
+        engine.start()
+        gate = Gate(self.app, engine.access)
+        try:
+            self._runtime.serve(gate, self._listener, lambda: on_ready(self.url))
+        finally:
+            engine.close()
+            self._listener.close()
+
+    def stop(self) -> None:
+        """Make `serve` return; callable from a signal handler."""
+        self._runtime.stop()
+
+    def _compose(self) -> tuple[Any, SocketProgress]:
+        from flask import Flask  # noqa: PLC0415 - the runtime is chosen before
+
+        progress = SocketProgress()
+        settings = self.settings
+        progress.registry = Registry(
+            bound={"root": settings.root.resolve(), "exclude": settings.data.resolve()}
+        )
+        load_definitions(progress.registry, settings)
+        app = Flask("socketprogress", static_folder=None, template_folder=None)
+        progress.init_app(
+            app, settings=settings, runtime=self._runtime, url_prefix="", namespace="/"
+        )
+        return app, progress
+
+
+def create_server(settings: Settings) -> Server:
+    """Return a server that is ready to listen.
+
+    Raises:
+        ConfigurationError, StoreError: a setting cannot work, or the data folder is in use.
+    """
+    return Server(settings)

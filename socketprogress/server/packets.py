@@ -1,0 +1,88 @@
+"""A stricter Socket.IO packet: what is not well-formed is an error, what is too much is marked.
+
+python-socketio takes any JSON as an event, hands reserved names to the connection's own handlers
+and does not tell a handler whether its caller waits for an ack.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, ClassVar, Final
+
+from socketio import packet
+
+__all__ = ["NO_ACK", "TOO_DEEP", "TOO_LARGE", "Mark", "packet_class"]
+
+_EVENT_NAME = re.compile(r'\s*\[\s*"((?:[^"\\]|\\.){1,200})"')
+_RESERVED = frozenset({"connect", "connect_error", "disconnect"})
+
+
+class Mark:
+    """Stands in an event's arguments for something that JSON cannot say."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return f"<{self._name}>"
+
+
+NO_ACK: Final = Mark("no ack is expected")
+TOO_LARGE: Final = Mark("a payload over the limit")
+TOO_DEEP: Final = Mark("a payload nested too deeply to be read")
+
+
+class _Json:
+    """Reads events within a limit; what is over keeps its event's name, so that it is acked."""
+
+    def __init__(self, max_payload_bytes: int) -> None:
+        self._most = max_payload_bytes
+
+    dumps = staticmethod(json.dumps)
+
+    def loads(self, text: str) -> Any:
+        if len(text) > self._most or len(text.encode("utf-8", "replace")) > self._most:
+            return self._marked(text, TOO_LARGE)
+        try:
+            return json.loads(text)
+        except RecursionError:
+            return self._marked(text, TOO_DEEP)
+
+    @staticmethod
+    def _marked(text: str, mark: Mark) -> list[Any]:
+        found = _EVENT_NAME.match(text)
+        if found is None:
+            raise ValueError(f"{mark!r} that is no event")
+        return [json.loads(f'"{found.group(1)}"'), mark]
+
+
+class StrictPacket(packet.Packet):  # type: ignore[misc]
+    """Raises ValueError for anything that the Socket.IO protocol does not know."""
+
+    json: ClassVar[Any] = json
+
+    def decode(self, encoded_packet: Any) -> int:
+        """Decode a packet; an event without an ack id gets `NO_ACK` as its last argument."""
+        attachments: int = super().decode(encoded_packet)
+        kind, data = self.packet_type, self.data
+        if kind in {packet.EVENT, packet.BINARY_EVENT}:
+            if not isinstance(data, list) or not data or not isinstance(data[0], str):
+                raise ValueError("an event is a list that begins with its name")
+            if data[0] in _RESERVED:
+                data[0] = f"reserved:{data[0]}"
+            if self.id is None:
+                data.append(NO_ACK)
+        elif kind == packet.CONNECT and not (data is None or isinstance(data, dict)):
+            raise ValueError("a connection's payload is an object")
+        elif kind in {packet.ACK, packet.BINARY_ACK} and not isinstance(data, list):
+            raise ValueError("an ack's payload is a list")
+        elif kind == packet.DISCONNECT and data is not None:
+            raise ValueError("a disconnect has no payload")
+        return attachments
+
+
+def packet_class(max_payload_bytes: int) -> type[StrictPacket]:
+    """Return the packet class of a server with this limit, for Flask-SocketIO's `serializer`."""
+    reader = _Json(max_payload_bytes)
+    return type("LimitedPacket", (StrictPacket,), {"json": reader})

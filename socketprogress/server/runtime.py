@@ -1,0 +1,423 @@
+"""The only module that knows the async mode: how to wait, to spawn, to reach the loop, to serve.
+
+eventlet and gevent run the server on one thread; native threads reach it through `call_on_loop`,
+and whatever blocks goes through `run_blocking`. In threading mode both are plain calls.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import socket
+import sys
+import threading
+import warnings
+from collections import deque
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, Protocol, TypeVar
+
+from socketprogress.core.errors import ConfigurationError
+
+__all__ = ["BACKLOG", "Runtime", "Signal", "choose", "listen"]
+
+log = logging.getLogger(__name__)
+
+BACKLOG = 1024
+IDLE_REQUEST_S = 60
+T = TypeVar("T")
+Wsgi = Callable[..., Any]
+
+
+class Signal(Protocol):
+    """An event that any thread may set and that the loop can wait for without standing still."""
+
+    def set(self) -> None:
+        """Wake whoever waits, now or later."""
+
+    def clear(self) -> None:
+        """Let the next `wait` wait again."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait up to `timeout` seconds; return whether it was set."""
+
+
+class Runtime(Protocol):
+    """One async mode.
+
+    Attributes:
+        mode: its name for Flask-SocketIO.
+        threading: the module that makes native threads.
+    """
+
+    mode: str
+    threading: ModuleType
+
+    def signal(self) -> Signal:
+        """Return a new signal."""
+
+    def spawn(self, function: Callable[..., Any], *args: Any) -> None:
+        """Run a function beside the others: a greenlet, or a thread."""
+
+    def sleep(self, seconds: float) -> None:
+        """Let the others run for so long."""
+
+    def call_on_loop(self, function: Callable[[], Any]) -> None:
+        """Run a function on the loop soon; callable from any thread, never blocks."""
+
+    def run_blocking(self, function: Callable[..., T], *args: Any) -> T:
+        """Run a function that blocks in a native thread and return its result."""
+
+    def serve(self, app: Wsgi, listener: socket.socket, ready: Callable[[], None]) -> None:
+        """Serve until `stop`; `ready` is called once requests are answered."""
+
+    def stop(self) -> None:
+        """Make `serve` return; callable from a signal handler and from any thread."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket listening at the address, and nobody else's: no SO_REUSEPORT.
+
+    Raises:
+        OSError: the port is taken, or the host is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def choose(mode: str) -> Runtime:
+    """Return the runtime of an async mode.
+
+    Raises:
+        ConfigurationError: its packages are not installed, or there is no such mode.
+    """
+    runtimes: dict[str, Callable[[], Runtime]] = {
+        "eventlet": EventletRuntime,
+        "gevent": GeventRuntime,
+        "threading": ThreadingRuntime,
+    }
+    if mode not in runtimes:
+        raise ConfigurationError(f"async mode {mode!r} is none of {', '.join(runtimes)}")
+    try:
+        return runtimes[mode]()
+    except ImportError as exc:
+        raise ConfigurationError(
+            f"async mode {mode!r} needs a package that is not installed ({exc}); "
+            f"pip install 'socketprogress[{mode}]'"
+        ) from exc
+
+
+class Bridge:
+    """Carries functions from native threads to a loop: a deque and a socket that wakes its pump."""
+
+    def __init__(self) -> None:
+        self._calls: deque[Callable[[], Any]] = deque()
+        self.reader, self._writer = socket.socketpair()
+        self.reader.setblocking(False)
+        self._writer.setblocking(False)
+
+    def call(self, function: Callable[[], Any]) -> None:
+        """Take a function; one byte in the socket is wake-up enough for all that wait."""
+        self._calls.append(function)
+        try:
+            self._writer.send(b"\0")
+        except BlockingIOError:
+            return  # so many bytes wait already that the pump cannot miss them
+
+    def run_all(self) -> None:
+        """Empty the socket and run what waits."""
+        try:
+            while self.reader.recv(4096):
+                pass
+        except BlockingIOError:
+            pass
+        while self._calls:
+            function = self._calls.popleft()
+            try:
+                function()
+            except Exception:  # one caller's failure must not end the pump for the others
+                log.exception("a call on the loop failed")
+
+
+class LoopSignal:
+    """A loop's own event, which native threads set through the bridge."""
+
+    def __init__(self, event: Any, is_loop: Callable[[], bool], call: Callable[..., None]) -> None:
+        self._event, self._is_loop, self._call = event, is_loop, call
+        self._set = False
+
+    def set(self) -> None:
+        """Wake whoever waits."""
+        if self._set:
+            return
+        self._set = True
+        if self._is_loop():
+            self._event.set()
+        else:
+            self._call(self._event.set)
+
+    def clear(self) -> None:
+        """Let the next `wait` wait again."""
+        self._event.clear()
+        self._set = False
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait up to `timeout` seconds; return whether it was set."""
+        self._event.wait(timeout)
+        return self._set
+
+
+class ThreadingRuntime:
+    """Native threads for everything, Werkzeug as the server."""
+
+    mode = "threading"
+    threading: ModuleType = threading
+
+    def __init__(self) -> None:
+        self._server: Any = None
+        self._stopped = threading.Event()
+        importlib.import_module("simple_websocket")
+
+    def signal(self) -> Signal:
+        """Return a new signal."""
+        return threading.Event()
+
+    def spawn(self, function: Callable[..., Any], *args: Any) -> None:
+        """Run a function in a daemon thread."""
+        threading.Thread(target=function, args=args, daemon=True).start()
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep."""
+        threading.Event().wait(seconds)
+
+    def call_on_loop(self, function: Callable[[], Any]) -> None:
+        """Run the function here: every thread is as good as another."""
+        function()
+
+    def run_blocking(self, function: Callable[..., T], *args: Any) -> T:
+        """Run the function here: only this thread waits for it."""
+        return function(*args)
+
+    def serve(self, app: Wsgi, listener: socket.socket, ready: Callable[[], None]) -> None:
+        """Serve with Werkzeug's threaded server, HTTP/1.1, without its log."""
+        from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler  # noqa: PLC0415
+
+        class Handler(WSGIRequestHandler):
+            protocol_version = "HTTP/1.1"
+            timeout = IDLE_REQUEST_S
+
+            def log_request(self, *args: Any, **kwargs: Any) -> None:
+                """Leave requests out of the log: their URLs may carry a token."""
+
+            def log_error(self, format: str, *args: Any) -> None:
+                log.debug(format, *args)
+
+        class Server(ThreadedWSGIServer):
+            request_queue_size = BACKLOG
+
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                log.debug("a connection broke", exc_info=True)
+
+        host, port = listener.getsockname()[:2]
+        self._server = Server(host, port, app, Handler, fd=listener.fileno())
+        threading.Thread(
+            target=self._server.serve_forever, name="socketprogress-http", daemon=True
+        ).start()
+        ready()
+        # A signal handler runs between two waits only: a wait without end would delay it.
+        while not self._stopped.wait(0.5):
+            pass
+        self._server.shutdown()
+
+    def stop(self) -> None:
+        """Make `serve` return."""
+        self._stopped.set()
+
+
+class EventletRuntime:
+    """Greenlets on one thread, eventlet's own WSGI server."""
+
+    mode = "eventlet"
+
+    def __init__(self) -> None:
+        os.environ.setdefault("EVENTLET_NO_GREENDNS", "yes")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import eventlet  # noqa: PLC0415
+            import eventlet.green.threading  # noqa: PLC0415
+            import eventlet.tpool  # noqa: PLC0415
+            import eventlet.wsgi  # noqa: PLC0415
+        self._eventlet: Any = eventlet
+        self.threading: ModuleType = eventlet.patcher.original("threading")
+        _unmask_fast()
+        self._loop = self.threading.get_ident()
+        self._bridge = Bridge()
+        self._stop_signal = self.signal()
+        eventlet.spawn(self._pump)
+
+    def signal(self) -> Signal:
+        """Return a new signal."""
+        event = self._eventlet.green.threading.Event()
+        return LoopSignal(event, self._is_loop, self.call_on_loop)
+
+    def spawn(self, function: Callable[..., Any], *args: Any) -> None:
+        """Run a function in a greenlet."""
+        self._eventlet.spawn(function, *args)
+
+    def sleep(self, seconds: float) -> None:
+        """Let the others run for so long."""
+        self._eventlet.sleep(seconds)
+
+    def call_on_loop(self, function: Callable[[], Any]) -> None:
+        """Run a function on the loop soon."""
+        self._bridge.call(function)
+
+    def run_blocking(self, function: Callable[..., T], *args: Any) -> T:
+        """Run a function in one of eventlet's native threads."""
+        result: T = self._eventlet.tpool.execute(function, *args)
+        return result
+
+    def serve(self, app: Wsgi, listener: socket.socket, ready: Callable[[], None]) -> None:
+        """Serve with eventlet's server: no limit of 1,024, no tracebacks to clients."""
+        eventlet = self._eventlet
+        listener.setblocking(False)
+        green = eventlet.greenio.GreenSocket(listener)
+        eventlet.spawn(
+            eventlet.wsgi.server,
+            green,
+            app,
+            log=logging.getLogger("socketprogress.wsgi"),
+            log_output=False,
+            debug=False,
+            max_size=100_000,
+            socket_timeout=IDLE_REQUEST_S,
+        )
+        eventlet.sleep(0)
+        ready()
+        self._stop_signal.wait()
+
+    def stop(self) -> None:
+        """Make `serve` return."""
+        self._bridge.call(self._stop_signal.set)
+
+    def _is_loop(self) -> bool:
+        return bool(self.threading.get_ident() == self._loop)
+
+    def _pump(self) -> None:
+        from eventlet.hubs import trampoline  # noqa: PLC0415
+
+        while True:
+            trampoline(self._bridge.reader, read=True)
+            self._bridge.run_all()
+
+
+def _unmask_fast() -> None:
+    """Let eventlet unmask a frame by one big XOR instead of byte by byte.
+
+    Its own loop holds up the hub for more than a second per megabyte.
+    """
+    from eventlet.websocket import RFC6455WebSocket  # noqa: PLC0415
+
+    def apply_mask(
+        data: bytes, mask: Any, length: int | None = None, offset: int = 0
+    ) -> bytes:
+        size = len(data) if length is None else length
+        if not size:
+            return b""
+        key = bytes(mask)
+        key = key[offset % 4 :] + key[: offset % 4]
+        pad = (key * (size // 4 + 1))[:size]
+        number = int.from_bytes(data[:size], sys.byteorder) ^ int.from_bytes(pad, sys.byteorder)
+        return number.to_bytes(size, sys.byteorder)
+
+    RFC6455WebSocket._apply_mask = staticmethod(apply_mask)
+
+
+class GeventRuntime:
+    """Greenlets on one thread, gevent's pywsgi with gevent-websocket."""
+
+    mode = "gevent"
+
+    def __init__(self) -> None:
+        import gevent  # noqa: PLC0415
+        import gevent.event  # noqa: PLC0415
+        import gevent.monkey  # noqa: PLC0415
+        import gevent.pywsgi  # noqa: PLC0415
+        import gevent.socket  # noqa: PLC0415
+        from geventwebsocket.handler import WebSocketHandler  # noqa: PLC0415
+
+        self._gevent: Any = gevent
+        self._handler: Any = WebSocketHandler
+        self.threading: ModuleType = threading
+        self._loop = threading.get_ident()
+        self._bridge = Bridge()
+        self._stop_signal = self.signal()
+        gevent.spawn(self._pump)
+
+    def signal(self) -> Signal:
+        """Return a new signal."""
+        return LoopSignal(self._gevent.event.Event(), self._is_loop, self.call_on_loop)
+
+    def spawn(self, function: Callable[..., Any], *args: Any) -> None:
+        """Run a function in a greenlet."""
+        self._gevent.spawn(function, *args)
+
+    def sleep(self, seconds: float) -> None:
+        """Let the others run for so long."""
+        self._gevent.sleep(seconds)
+
+    def call_on_loop(self, function: Callable[[], Any]) -> None:
+        """Run a function on the loop soon."""
+        self._bridge.call(function)
+
+    def run_blocking(self, function: Callable[..., T], *args: Any) -> T:
+        """Run a function in gevent's pool of native threads."""
+        result: T = self._gevent.get_hub().threadpool.apply(function, args)
+        return result
+
+    def serve(self, app: Wsgi, listener: socket.socket, ready: Callable[[], None]) -> None:
+        """Serve with pywsgi."""
+        gevent = self._gevent
+        listener.setblocking(False)
+        green = gevent.socket.socket(
+            listener.family, listener.type, fileno=os.dup(listener.fileno())
+        )
+        server = gevent.pywsgi.WSGIServer(
+            green, app, log=None, error_log=_Quiet(), handler_class=self._handler
+        )
+        server.start()
+        ready()
+        self._stop_signal.wait()
+        server.stop(timeout=0.2)
+
+    def stop(self) -> None:
+        """Make `serve` return."""
+        self._bridge.call(self._stop_signal.set)
+
+    def _is_loop(self) -> bool:
+        return threading.get_ident() == self._loop
+
+    def _pump(self) -> None:
+        while True:
+            self._gevent.socket.wait_read(self._bridge.reader.fileno())
+            self._bridge.run_all()
+
+
+class _Quiet:
+    """Takes what pywsgi writes about broken connections into the log."""
+
+    def write(self, text: str) -> None:
+        if text.strip():
+            log.debug("%s", text.rstrip())
+
+    def flush(self) -> None:
+        pass
