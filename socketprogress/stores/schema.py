@@ -135,11 +135,12 @@ def _check_ours(connection: sqlite3.Connection, path: Path) -> None:
 
 def _forget_orphans(connection: sqlite3.Connection) -> None:
     """Drop the logs of tasks that are gone: lines that came after the deletion."""
-    orphans = "SELECT task_id FROM logs WHERE task_id NOT IN (SELECT task_id FROM tasks)"
     try:
-        if connection.execute(f"{orphans} LIMIT 1").fetchone():
-            connection.execute(f"DELETE FROM log_chunks WHERE task_id IN ({orphans})")
-            connection.execute(f"DELETE FROM logs WHERE task_id IN ({orphans})")
+        orphans = connection.execute(
+            "SELECT task_id FROM logs WHERE task_id NOT IN (SELECT task_id FROM tasks)"
+        ).fetchall()
+        connection.executemany("DELETE FROM log_chunks WHERE task_id = ?", orphans)
+        connection.executemany("DELETE FROM logs WHERE task_id = ?", orphans)
     except sqlite3.OperationalError as error:  # locked or full: no reason not to start
         log.warning("the logs of deleted tasks stay for now: %s", reason(error))
 

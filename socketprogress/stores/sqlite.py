@@ -258,7 +258,7 @@ class SqliteStore:
         while (batch := self._next()) is not None:
             try:
                 self._write(batch)
-            except Exception as error:  # a full, locked or broken disk; whatever it is may pass
+            except Exception as error:  # noqa: BLE001 - a full, locked or broken disk may heal
                 self._put_back(batch, error)
                 if self._wait(delay):
                     break

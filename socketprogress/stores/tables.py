@@ -115,8 +115,9 @@ def shrink(connection: sqlite3.Connection) -> bool:
 
 def _delete(connection: sqlite3.Connection, task_ids: set[str]) -> None:
     rows = [(task_id,) for task_id in task_ids]
-    for table in ("tasks", "logs", "log_chunks"):
-        connection.executemany(f"DELETE FROM {table} WHERE task_id = ?", rows)
+    connection.executemany("DELETE FROM tasks WHERE task_id = ?", rows)
+    connection.executemany("DELETE FROM logs WHERE task_id = ?", rows)
+    connection.executemany("DELETE FROM log_chunks WHERE task_id = ?", rows)
 
 
 def _append(connection: sqlite3.Connection, task_id: str, tail: LogTail) -> None:

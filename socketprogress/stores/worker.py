@@ -73,7 +73,7 @@ class Worker:
         def answer() -> None:
             try:
                 asked.answer = question()
-            except BaseException as error:  # raised again where it was asked
+            except BaseException as error:  # noqa: BLE001 - raised again where it was asked
                 asked.error = error
             finally:
                 asked.answered.set()
