@@ -1,0 +1,1 @@
+"""Where the bodies of task functions run: worker processes, threads, or the server's own loop."""
