@@ -1,0 +1,270 @@
+"""The outermost door: every request passes it first, whatever its route, method or transport."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from hmac import compare_digest
+from typing import Any
+from urllib.parse import parse_qs
+
+from socketprogress.core.errors import Forbidden, InvalidPayload, RateLimited, WireError
+from socketprogress.server.access import Access
+
+__all__ = ["Gate", "Sessions"]
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+OPENED = re.compile(rb'sid\\*":\s*\\*"([A-Za-z0-9_-]+)')
+RETRY_AFTER_S = 5.0
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+Wsgi = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+
+class Sessions:
+    """The Engine.IO sessions: which credentials opened them, and how many an address has.
+
+    Args:
+        sockets: the Engine.IO server's own table of its sessions, which says which ones live.
+        most_per_address: how many an address may have at once.
+        capacity: how many are remembered; the one longest unused goes first.
+    """
+
+    def __init__(
+        self, sockets: Mapping[str, Any], *, most_per_address: int, capacity: int = 16_384
+    ) -> None:
+        self._sockets = sockets
+        self._most = most_per_address
+        self._capacity = capacity
+        self._bound: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
+        self._count: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._bound)
+
+    def live(self, address: str) -> int:
+        """Return how many sessions an address has."""
+        return self._count[address]
+
+    def check_room(self, address: str) -> None:
+        """Refuse an address that has as many sessions as it may.
+
+        Raises:
+            RateLimited: it has.
+        """
+        with self._lock:
+            if self._count[address] >= self._most:
+                self._drop_dead()
+            if self._count[address] >= self._most:
+                raise RateLimited(
+                    f"{self._most} connections from one address are the most",
+                    retry_after_s=RETRY_AFTER_S,
+                )
+
+    def bind(self, sid: str, address: str, credentials: bytes) -> None:
+        """Remember who opened a session."""
+        with self._lock:
+            if len(self._bound) >= self._capacity:
+                self._drop_dead()
+            while len(self._bound) >= self._capacity:
+                self._forget(next(iter(self._bound)))
+            self._bound[sid] = (address, credentials)
+            self._count[address] += 1
+
+    def check(self, sid: str, credentials: bytes) -> None:
+        """Let only those go on with a session who opened it.
+
+        Raises:
+            InvalidPayload: no such session was opened by polling.
+            Forbidden: somebody else opened it.
+        """
+        with self._lock:
+            known = self._bound.get(sid)
+            if known is None:
+                raise InvalidPayload("there is no such session", field="sid")
+            if not compare_digest(known[1], credentials):
+                raise Forbidden("this session was opened with other credentials")
+            self._bound.move_to_end(sid)
+
+    def ended(self, sid: str) -> None:
+        """Forget a session unless it lives on."""
+        with self._lock:
+            if sid in self._bound and not self._is_live(sid):
+                self._forget(sid)
+
+    def enter(self, address: str) -> None:
+        """Count a session that was opened as a WebSocket."""
+        with self._lock:
+            self._count[address] += 1
+
+    def leave(self, address: str) -> None:
+        """Take back what `enter` counted."""
+        with self._lock:
+            self._uncount(address)
+
+    def _is_live(self, sid: str) -> bool:
+        known = self._sockets.get(sid)
+        return known is not None and not known.closed
+
+    def _drop_dead(self) -> None:
+        for sid in [sid for sid in self._bound if not self._is_live(sid)]:
+            self._forget(sid)
+
+    def _forget(self, sid: str) -> None:
+        self._uncount(self._bound.pop(sid)[0])
+
+    def _uncount(self, address: str) -> None:
+        self._count[address] -= 1
+        if self._count[address] <= 0:
+            del self._count[address]
+
+
+class Gate:
+    """WSGI middleware in front of everything, Socket.IO included.
+
+    Args:
+        app: what is behind it.
+        access: who may come in.
+        sockets: the Engine.IO server's table of sessions, `socketio.server.eio.sockets`.
+        socket_path: where Socket.IO is.
+        prefix: where the pages and the API are; in another application only what is below it, and
+            Socket.IO, is guarded.
+    """
+
+    def __init__(
+        self,
+        app: Wsgi,
+        access: Access,
+        *,
+        sockets: Mapping[str, Any],
+        socket_path: str = "/socket.io",
+        prefix: str = "",
+    ) -> None:
+        self._app = app
+        self._access = access
+        self._socket_path = "/" + socket_path.strip("/")
+        self._prefix = prefix.rstrip("/")
+        most = access.settings.max_connections_per_address
+        self.sessions = Sessions(sockets, most_per_address=most)
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Refuse the request, or hand it on."""
+        path = environ.get("PATH_INFO", "")
+        is_socket = _is_below(path, self._socket_path)
+        if not is_socket and not _is_below(path, self._prefix):
+            return self._app(environ, start_response)
+        if path == f"{self._prefix}/healthz":
+            return self._app(environ, start_response)
+        try:
+            self._access.check_host(environ)
+            strict = is_socket or environ["REQUEST_METHOD"] not in SAFE_METHODS
+            origin = self._access.check_origin(environ, strict=strict)
+            if origin is not None:
+                if _is_preflight(environ):
+                    return _preflight(origin, start_response)
+                start_response = _sharing(start_response, origin)
+            if is_socket:
+                return self._engine(environ, start_response)
+        except WireError as exc:
+            return _refusal(exc, start_response)
+        return self._app(environ, start_response)
+
+    def _engine(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        # Compression costs 92 KiB a client and four times the framing.
+        environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
+        address = str(environ.get("REMOTE_ADDR", ""))
+        sid = _sid(environ)
+        is_websocket = environ.get("HTTP_UPGRADE", "").lower() == "websocket"
+        if sid is not None:
+            self.sessions.check(sid, self._access.credentials(environ))
+            if not is_websocket:
+                return self._app(environ, start_response)
+            try:
+                return self._app(environ, start_response)
+            finally:
+                self.sessions.ended(sid)
+        self.sessions.check_room(address)
+        if is_websocket:
+            # The call lasts as long as the WebSocket, in every async mode.
+            self.sessions.enter(address)
+            try:
+                return self._app(environ, start_response)
+            finally:
+                self.sessions.leave(address)
+        body = self._app(environ, start_response)
+        if isinstance(body, (list, tuple)) and body:
+            opened = OPENED.search(body[0])
+            if opened:
+                credentials = self._access.credentials(environ)
+                self.sessions.bind(opened.group(1).decode(), address, credentials)
+        return body
+
+
+def _is_below(path: str, prefix: str) -> bool:
+    return not prefix or path == prefix or path.startswith(f"{prefix}/")
+
+
+def _sid(environ: Environ) -> str | None:
+    query = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
+    return query["sid"][0] if "sid" in query else None
+
+
+def _is_preflight(environ: Environ) -> bool:
+    return (
+        environ["REQUEST_METHOD"] == "OPTIONS" and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
+    )
+
+
+def _preflight(origin: str, start_response: StartResponse) -> Iterable[bytes]:
+    headers = [
+        ("Access-Control-Allow-Origin", origin),
+        ("Access-Control-Allow-Methods", "GET, POST, PUT, PATCH, DELETE, HEAD"),
+        (
+            "Access-Control-Allow-Headers",
+            "Authorization, Content-Type, If-None-Match, Tus-Resumable, Upload-Length,"
+            " Upload-Metadata, Upload-Offset",
+        ),
+        ("Access-Control-Max-Age", "600"),
+        ("Vary", "Origin"),
+        ("Content-Length", "0"),
+    ]
+    start_response("204 No Content", headers)
+    return [b""]
+
+
+def _sharing(start_response: StartResponse, origin: str) -> StartResponse:
+    """Return a start_response that lets an allowed origin's page read the answer."""
+
+    def started(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+        if not any(name.lower() == "access-control-allow-origin" for name, _ in headers):
+            headers = [
+                *headers,
+                ("Access-Control-Allow-Origin", origin),
+                ("Access-Control-Expose-Headers", "ETag, Location, Retry-After, Upload-Offset"),
+                ("Vary", "Origin"),
+            ]
+        return start_response(status, headers, *rest)
+
+    return started
+
+
+def _refusal(exc: WireError, start_response: StartResponse) -> Iterable[bytes]:
+    reasons = {400: "Bad Request", 403: "Forbidden", 429: "Too Many Requests"}
+    body = json.dumps({"error": exc.to_wire()}).encode()
+    headers = [
+        ("Content-Type", "application/json"),
+        ("Content-Length", str(len(body))),
+        ("Cache-Control", "no-store"),
+        ("X-Content-Type-Options", "nosniff"),
+        ("Cross-Origin-Resource-Policy", "same-origin"),
+        ("Vary", "Origin, Sec-Fetch-Site"),
+    ]
+    if isinstance(exc, RateLimited):
+        headers.append(("Retry-After", str(max(int(exc.retry_after_s), 1))))
+    start_response(f"{exc.http_status} {reasons.get(exc.http_status, 'Refused')}", headers)
+    return [body]
