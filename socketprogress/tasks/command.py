@@ -34,6 +34,8 @@ IDLE_S = 0.5
 LINGER_S = 1.0
 GRACE_S = 0.7  # shorter than what a worker process itself is given
 ROWS, COLUMNS = 40, 120
+BURST_LINES, BURST_S = 400, 0.06  # a sample of the reporter holds 500 lines and comes 20 times/s
+PACED_LINES = 20_000  # beyond, the command's speed is worth more than the whole log
 STARTS_AGAIN = (0.95, 0.5)  # a bar that was above the first share and is below the second
 
 
@@ -162,6 +164,8 @@ class _Output:
         self._text = TerminalText()
         self._poll = select.poll()
         self._poll.register(reading, select.POLLIN)
+        self._lines = 0
+        self._burst_at = time.monotonic()
 
     def follow(self, process: subprocess.Popen[bytes]) -> None:
         """Report until the command has ended and all that it wrote is read."""
@@ -208,9 +212,17 @@ class _Output:
             if line.strip():
                 progress.message = line.strip()
             progress.log(line)
+            self._pace()
         if self._text.line.strip():
             self._count(self._text.line)
             progress.message = self._text.line.strip()
+
+    def _pace(self) -> None:
+        """Let the sampler take the lines of a burst before they push one another out."""
+        self._lines += 1
+        if self._lines % BURST_LINES == 0 and self._lines <= PACED_LINES:
+            time.sleep(max(self._burst_at + BURST_S - time.monotonic(), 0.0))
+            self._burst_at = time.monotonic()
 
     def _count(self, line: str) -> None:
         count = count_in(line)

@@ -18,7 +18,18 @@ from pathlib import Path
 from socketprogress.core.errors import TaskFailure
 from socketprogress.core.reporter import Reporter
 
-__all__ = ["Entry", "Fence", "LeftOut", "Ration", "Skips", "Tree", "finished", "scan", "shown"]
+__all__ = [
+    "Entry",
+    "Fence",
+    "LeftOut",
+    "Ration",
+    "Skips",
+    "Tree",
+    "finished",
+    "open_one",
+    "scan",
+    "shown",
+]
 
 READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 SKIPS_LOGGED = 100
@@ -159,7 +170,7 @@ def scan(
         TaskFailure: `path` is neither a file nor a folder, or cannot be listed.
         Cancelled: somebody has asked for the task's end.
     """
-    top = os.path.realpath(root if path is None else path)
+    top = os.path.realpath(root if path is None else root / path)
     outside = os.path.realpath(root)
     own = None if exclude is None else os.path.realpath(exclude)
     if os.path.isdir(top):
@@ -171,18 +182,28 @@ def scan(
     return _single(progress, top)
 
 
-def _single(progress: Reporter, path: str) -> Tree:
-    folder, name = os.path.split(path)
-    tree = Tree(folder, Fence(path))
+def open_one(path: str) -> int:
+    """Return a descriptor of the one file that was asked for, by its path without links.
+
+    Raises:
+        TaskFailure: it cannot be read, or is no regular file.
+    """
     try:
-        descriptor = tree.open(Entry(name, 0))
+        return Fence(path).open_file(path)
     except (OSError, LeftOut) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else exc
         raise TaskFailure(f"{shown(path)} cannot be read: {reason}") from exc
-    tree.entries.append(Entry(name, os.fstat(descriptor).st_size))
-    os.close(descriptor)
+
+
+def _single(progress: Reporter, path: str) -> Tree:
+    folder, name = os.path.split(path)
+    descriptor = open_one(path)
+    try:
+        size_bytes = os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)
     progress.advance()
-    return tree
+    return Tree(folder, Fence(path), [Entry(name, size_bytes)])
 
 
 def _walk(progress: Reporter, tree: Tree, skips: Skips) -> None:
