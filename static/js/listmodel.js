@@ -14,6 +14,8 @@ import { Tasks, fitting } from "./state.js";
 
 const ACTIVE = ["in_progress", "queued", "lost"];
 const REWATCH_MS = 300;
+const FIRST_ROWS = 200;
+const MOST_ROWS = 1_000;
 
 /** What the list shows. */
 export class ListModel {
@@ -52,12 +54,14 @@ export class ListModel {
   /** Ask for the list anew, and for every change from then on. */
   async watch() {
     const asked = (this.#asked += 1);
-    const ack = await this.#connection.request("watch_tasks", this.#query());
-    const first = await this.#connection.request("list_tasks", this.#query());
+    const query = { ...this.#query(), limit: FIRST_ROWS };
+    const ack = await this.#connection.request("watch_tasks", query);
+    const full = ack.tasks.length >= FIRST_ROWS;
+    const page = full ? await this.#connection.request("list_tasks", query) : { next: null };
     if (asked !== this.#asked) return;
     this.#tasks.replace(ack.tasks);
     this.#counts = ack.counts;
-    this.#next = first.next;
+    this.#next = page.next;
     this.#ready = true;
     this.#paintSoon();
   }
@@ -135,6 +139,7 @@ export class ListModel {
   }
 
   #paint() {
+    if (this.#tasks.trim(MOST_ROWS)) this.#next = null;
     const tasks = fitting(this.#tasks.ordered(), this.filters.status);
     this.#rows.show(tasks);
     const filtered = Boolean(this.filters.status ?? "") || Boolean(this.filters.search ?? "");

@@ -7,7 +7,8 @@ import { LogBuffer } from "./logbuffer.js";
 const MOST_LINES = 2_000;
 const PIECE = 1_000;
 
-/** @typedef {(offset: number, limit: number) => Promise<string[]>} Fetch */
+/** @typedef {{ lines: string[], next_offset: number }} Piece */
+/** @typedef {(offset: number, limit: number) => Promise<Piece>} Fetch */
 
 /** The log panel. It lies bottom up (CSS), so that it stays at the end without any measuring. */
 export class LogView {
@@ -36,12 +37,9 @@ export class LogView {
 
   /** @param {number} offset @param {string[]} lines */
   append(offset, lines) {
-    const { add, gap } = this.#buffer.append(offset, lines);
-    if (gap !== null) void this.catchUp();
-    if (add.length === 0) return;
-    this.#fresh.push(...add);
-    if (this.#fresh.length > MOST_LINES) this.#fresh.splice(0, this.#fresh.length - MOST_LINES);
-    nextFrame(this, () => this.#paint());
+    const add = this.#buffer.append(offset, lines);
+    if (add === null) void this.catchUp();
+    else this.#add(add);
   }
 
   /** Fetch whatever was missed: after a reconnect, or when a piece did not arrive. */
@@ -49,11 +47,7 @@ export class LogView {
     if (this.#fetching) return;
     this.#fetching = true;
     try {
-      for (let more = true; more; ) {
-        const lines = await this.#fetch(this.#buffer.end, PIECE);
-        this.append(this.#buffer.end, lines);
-        more = lines.length === PIECE;
-      }
+      while (await this.#fetchOn());
     } catch (error) {
       console.warn("the log could not be fetched:", /** @type {Error} */ (error).message);
     } finally {
@@ -61,12 +55,35 @@ export class LogView {
     }
   }
 
+  /** @returns {Promise<boolean>} whether there may be more */
+  async #fetchOn() {
+    const { lines, next_offset } = await this.#fetch(this.#buffer.end, PIECE);
+    const offset = next_offset - lines.length;
+    const missing = offset - this.#buffer.end;
+    if (missing > 0 && lines.length > 0) {
+      this.#buffer.skip(offset);
+      this.#add([`… ${missing} lines are not kept any more …`]);
+    }
+    this.#add(this.#buffer.append(offset, lines) ?? []);
+    return lines.length > 0;
+  }
+
+  /** @param {string[]} lines */
+  #add(lines) {
+    if (lines.length === 0) return;
+    this.#fresh.push(...lines);
+    if (this.#fresh.length > MOST_LINES) this.#fresh.splice(0, this.#fresh.length - MOST_LINES);
+    nextFrame(this, () => this.#paint());
+  }
+
   async #earlier() {
-    const from = Math.max(this.#buffer.start - PIECE, 0);
-    const lines = await this.#fetch(from, this.#buffer.start - from);
-    this.#lines.prepend(...lines.map(lineNode));
-    this.#buffer.start = from;
-    byId("log-earlier").hidden = from === 0;
+    const wanted = Math.max(this.#buffer.start - PIECE, 0);
+    const { lines, next_offset } = await this.#fetch(wanted, this.#buffer.start - wanted);
+    const from = next_offset - lines.length;
+    const older = lines.slice(0, Math.max(this.#buffer.start - from, 0));
+    this.#lines.prepend(...older.map(lineNode));
+    this.#buffer.start = older.length === 0 ? 0 : from;
+    byId("log-earlier").hidden = this.#buffer.start === 0;
   }
 
   #paint() {

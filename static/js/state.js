@@ -67,6 +67,17 @@ export class Tasks {
     }
   }
 
+  /**
+   * Forget the last in order beyond a number: ended ones, unless that many are active.
+   * @param {number} most
+   * @returns {boolean} whether there were any
+   */
+  trim(most) {
+    if (this.#byId.size <= most) return false;
+    for (const task of this.ordered().slice(most)) this.#byId.delete(task.task_id);
+    return true;
+  }
+
   /** @returns {Task[]} active before ended, newest first; what has no date yet is newest */
   ordered() {
     return [...this.#byId.values()].sort(compare);

@@ -24,7 +24,7 @@ const main = new TaskView(byId("task"));
 const steps = new StepsView(byId("steps"), byId("steps-list"));
 const log = new LogView(view.log, async (offset, limit) => {
   const ack = await connection.request("get_log", { task_id: id, offset, limit });
-  return ack.lines;
+  return { lines: ack.lines, next_offset: ack.next_offset };
 });
 /** @type {Milestones | null} */
 let milestones = null;
