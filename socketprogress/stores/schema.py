@@ -110,8 +110,8 @@ def _make_private(path: Path) -> None:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # has to precede the first table
-    _check_ours(connection, path)
+    if _is_new(connection, path):
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # has to precede the first table
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         raise StoreError(f"{path} is on a file system without shared memory; use a local disk")
@@ -120,7 +120,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     _forget_orphans(connection)
 
 
-def _check_ours(connection: sqlite3.Connection, path: Path) -> None:
+def _is_new(connection: sqlite3.Connection, path: Path) -> bool:
+    """Return whether the file is empty; refuse one that this version must not touch."""
     version = _pragma(connection, "user_version")
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     ours = _pragma(connection, "application_id") == APPLICATION_ID
@@ -131,6 +132,7 @@ def _check_ours(connection: sqlite3.Connection, path: Path) -> None:
             f"{path} was written by a newer version of socketprogress (tables of version {version},"
             f" this one knows {len(STEPS)}); upgrade, or give another --store"
         )
+    return not version
 
 
 def _forget_orphans(connection: sqlite3.Connection) -> None:

@@ -245,7 +245,7 @@ class SqliteStore:
 
         try:
             return self._reader.ask(ask, timeout_s=timeout_s or self.read_timeout_s)
-        except (sqlite3.Error, ValueError) as error:
+        except (sqlite3.Error, TimeoutError) as error:
             raise StoreError(f"cannot read {self._path}: {schema.reason(error)}") from error
 
     def _close_reads(self) -> None:

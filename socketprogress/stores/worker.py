@@ -66,7 +66,8 @@ class Worker:
         """Return what the call returns, or raise what it raises.
 
         Raises:
-            StoreError: no answer within `timeout_s` seconds; the call is dropped if it still waits.
+            TimeoutError: no answer within `timeout_s` seconds; a call that still waits is dropped.
+            StoreError: the worker is closed.
         """
         asked = _Question(self._threading)
 
@@ -83,7 +84,7 @@ class Worker:
             with self._changed:
                 if answer in self._calls:
                     self._calls.remove(answer)
-            raise StoreError(f"the store has not answered for {timeout_s:g} s")
+            raise TimeoutError(f"no answer for {timeout_s:g} s")
         if asked.error is not None:
             raise asked.error
         return asked.answer  # type: ignore[no-any-return]  # what the question returned
