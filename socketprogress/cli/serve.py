@@ -133,7 +133,7 @@ def _settings(ctx: click.Context, *, no_token: bool, **given: Any) -> tuple[Sett
     for origin in given["origins"]:
         _check_origin(origin)
     try:
-        settings = Settings(**given)
+        settings = Settings(no_token=no_token, **given)
     except ConfigurationError as exc:
         raise click.UsageError(str(exc)) from None
     if settings.token is not None or _is_loopback(settings.host):

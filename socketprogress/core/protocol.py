@@ -66,7 +66,6 @@ def task_room(task_id: str) -> str:
 
 def summary(state: TaskState) -> dict[str, Any]:
     """Return a list's row: the snapshot without `result`, `files`, `steps` and `args`."""
-    error = state.error
     return {
         "task_id": state.task_id,
         "name": state.name,
@@ -86,7 +85,7 @@ def summary(state: TaskState) -> dict[str, Any]:
         "finished_at": state.finished_at,
         "cancellable": state.cancellable,
         "cancel_requested": state.cancel_requested,
-        "error": None if error is None else {"code": error.code, "message": error.message},
+        "error": _error(state),
         "source": state.source,
         "host": state.host,
         "parent_id": state.parent_id,
@@ -109,7 +108,7 @@ def snapshot(state: TaskState, *, prefix: str = "") -> dict[str, Any]:
 
 def update(state: TaskState, *, prefix: str = "") -> dict[str, Any]:
     """Return the payload of `progress_update`."""
-    payload = {
+    payload: dict[str, Any] = {
         "task_id": state.task_id,
         "progress": state.progress,
         "status": state.status.value,
@@ -129,12 +128,16 @@ def update(state: TaskState, *, prefix: str = "") -> dict[str, Any]:
         "cancel_requested": state.cancel_requested,
     }
     if state.ended:
-        error = state.error
         payload["result"] = state.result
-        payload["error"] = error and {"code": error.code, "message": error.message}
+        payload["error"] = _error(state)
         payload["files"] = _files(state, prefix)
         payload["finished_at"] = state.finished_at
     return payload
+
+
+def _error(state: TaskState) -> dict[str, str] | None:
+    error = state.error
+    return None if error is None else {"code": error.code, "message": error.message}
 
 
 def _step(step: Step) -> dict[str, Any]:

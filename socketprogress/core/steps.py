@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from socketprogress.core.errors import ConfigurationError
@@ -40,13 +40,13 @@ class Step:
 Steps = tuple[Step, ...]
 
 
-def make(names: Sequence[str] | dict[str, float]) -> Steps:
+def make(names: Sequence[str] | Mapping[str, float]) -> Steps:
     """Return queued steps of equal weight, or of the weights that a mapping gives.
 
     Raises:
         ConfigurationError: a name stands twice, or a weight is not above zero.
     """
-    weights = dict(names) if isinstance(names, dict) else dict.fromkeys(names, 1.0)
+    weights = dict(names) if isinstance(names, Mapping) else dict.fromkeys(names, 1.0)
     if len(weights) != len(names):
         raise ConfigurationError(f"step names must differ: {list(names)!r}")
     if any(weight <= 0 for weight in weights.values()):

@@ -9,7 +9,6 @@ from typing import Any
 
 from socketprogress.core.errors import ConfigurationError
 from socketprogress.core.registry import Registry
-from socketprogress.server.access import Gate
 from socketprogress.server.datadir import lock_data
 from socketprogress.server.extension import SocketProgress
 from socketprogress.server.loading import load_definitions
@@ -53,6 +52,7 @@ class Server:
             OSError: the port is taken, or the host is not this machine's.
         """
         self._listener = listen(self.settings.host, self.settings.port)
+        self.progress.engine.access.port = int(self._listener.getsockname()[1])
         return self.url
 
     def serve(self, on_ready: Callable[[str], None]) -> None:
@@ -67,9 +67,8 @@ class Server:
             raise ConfigurationError("the server does not listen")
         engine = self.progress.engine
         engine.start()
-        gate = Gate(self.app, engine.access)
         try:
-            self._runtime.serve(gate, self._listener, lambda: on_ready(self.url))
+            self._runtime.serve(self.app, self._listener, lambda: on_ready(self.url))
         finally:
             engine.close()
             self._listener.close()
@@ -89,7 +88,11 @@ class Server:
         load_definitions(progress.registry, settings)
         app = Flask("socketprogress", static_folder=None, template_folder=None)
         progress.init_app(
-            app, settings=settings, runtime=self._runtime, url_prefix="", namespace="/"
+            app,
+            settings=settings,
+            runtime=self._runtime,
+            url_prefix="",
+            namespace="/",
         )
         return app, progress
 

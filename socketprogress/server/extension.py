@@ -10,6 +10,7 @@ from socketprogress.core.registry import task as mark
 from socketprogress.core.state import TaskState
 from socketprogress.server.access import Access
 from socketprogress.server.engine import Engine
+from socketprogress.server.gate import Gate
 from socketprogress.server.packets import packet_class
 from socketprogress.server.routes import make_blueprint
 from socketprogress.server.runtime import Runtime, choose
@@ -61,12 +62,13 @@ class SocketProgress:
         """
         settings = settings or Settings()
         runtime = runtime or choose(settings.async_mode)
-        access = Access(settings)
+        access = Access(settings, open_to_all=settings.no_token)
+        socketio = _socketio(app, settings, runtime)
         self._engine = Engine(
             settings,
             runtime=runtime,
             registry=self.registry,
-            socketio=_socketio(app, settings, runtime),
+            socketio=socketio,
             access=access,
             namespace=namespace,
             prefix=url_prefix,
@@ -77,6 +79,8 @@ class SocketProgress:
             make_blueprint(self._engine.service, access, runtime, namespace=namespace),
             url_prefix=url_prefix or None,
         )
+        sockets = socketio.server.eio.sockets
+        app.wsgi_app = Gate(app.wsgi_app, access, sockets=sockets, prefix=url_prefix)  # type: ignore[method-assign]
 
     @property
     def engine(self) -> Engine:

@@ -24,7 +24,8 @@ class Settings:
         data: where the store, results and secrets are kept.
         store: `sqlite:///path`, `memory:`; empty for SQLite under `data`.
         async_mode: one of `ASYNC_MODES`.
-        token: what every client must present; None for nothing.
+        token: what every client must present; None for nothing on loopback.
+        no_token: nobody needs a token off loopback either.
         origins: further origins whose pages may talk to this server.
         hosts: further host names it answers to.
         tasks: modules or files with task functions.
@@ -51,6 +52,7 @@ class Settings:
     store: str = ""
     async_mode: str = "eventlet"
     token: str | None = None
+    no_token: bool = False
     origins: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
