@@ -1,5 +1,7 @@
 """A SQLite table that is filled with text first and typed once every value is known."""
 
+# ruff: noqa: S608 - every name that stands in a statement went through `_quoted`
+
 from __future__ import annotations
 
 import contextlib
@@ -117,9 +119,14 @@ class Table:
             self._progress.message = name
             field = _quoted(name)
             mean = "NULL" if kind == "TEXT" else f"avg({field})"
-            count, distinct, least, most, average = self._row(
-                f"SELECT count({field}), count(DISTINCT {field}), min({field}), max({field}), "
-                f"{mean} FROM {_quoted(self._name)}"
+            table = _quoted(self._name)
+            count, least, most, average = self._row(
+                f"SELECT count({field}), min({field}), max({field}), {mean} FROM {table}"
+            )
+            # Sorted groups stay quick where count(DISTINCT) would look up every value in a tree.
+            (distinct,) = self._row(
+                "SELECT count(*) FROM "
+                f"(SELECT 1 FROM {table} WHERE {field} IS NOT NULL GROUP BY {field})"
             )
             profiles.append(
                 {
