@@ -63,12 +63,14 @@ class Agenda:
         """Carry this out in `delay_s` seconds."""
         appointment = Appointment(time.monotonic() + delay_s, next(self._numbers), do)
         self._queue.put(appointment)
-        if self._thread is None:
-            self._start()
+        self._start()
         return appointment
 
     def close(self) -> None:
-        """Stop after what is due already; what is due later does not happen."""
+        """Let the thread go after what is due already; what is due later does not happen.
+
+        A later call has a new thread.
+        """
         self._queue.put(None)
 
     def _start(self) -> None:
@@ -87,10 +89,19 @@ class Agenda:
                 self._carry_out(heapq.heappop(self._later))
                 continue
             if appointment is None:
-                return
+                if self._may_go():
+                    return
+                continue
             heapq.heappush(self._later, appointment)
             while self._later and self._later[0].at <= time.monotonic():
                 self._carry_out(heapq.heappop(self._later))
+
+    def _may_go(self) -> bool:
+        with self._starting:
+            self._later.clear()
+            if self._queue.empty():
+                self._thread = None
+            return self._thread is None
 
     def _wait_s(self) -> float | None:
         if not self._later:

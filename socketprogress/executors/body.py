@@ -17,7 +17,7 @@ from socketprogress.core.state import TASK_ERROR_CODES, TaskError
 from socketprogress.core.steps import Status
 from socketprogress.executors.results import NotJSON, describe, plain, trace
 
-__all__ = ["Body"]
+__all__ = ["Body", "timed_out"]
 
 
 class Body:
@@ -134,6 +134,12 @@ class Body:
         if asyncio is not None:
             kinds = (*kinds, asyncio.CancelledError)
         return any(isinstance(origin, kinds) for origin in _origins(exc))
+
+
+def timed_out(timeout_s: float) -> Outcome:
+    """Return the outcome of a body that took longer than `timeout_s` seconds."""
+    message = f"it took longer than {timeout_s:g} s"
+    return Outcome(Status.FAILED, error=TaskError("timeout", message))
 
 
 def _origins(exc: BaseException) -> Iterator[BaseException]:

@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any
 
 from socketprogress.core.ports import Job, JobEvents, Outcome, Running, Threading
-from socketprogress.executors.body import Body
+from socketprogress.executors.agenda import Agenda
+from socketprogress.executors.body import Body, timed_out
 from socketprogress.executors.local import CANCELLED, LocalRun, LocalRuns
 from socketprogress.executors.modules import Modules
 
@@ -38,6 +39,7 @@ class HubExecutor:
         self._threading = threading
         self._runs = LocalRuns(threading=threading)
         self._modules = Modules()
+        self._agenda = Agenda("socketprogress-loop", threading=threading)
         self._live: set[_Run] = set()
         self._closing = False
 
@@ -48,6 +50,8 @@ class HubExecutor:
             self._spawn(partial(run.told.end, CANCELLED))
             return run
         self._live.add(run)
+        if job.timeout_s is not None:
+            self._agenda.call_after(job.timeout_s, partial(run.kill, timed_out(job.timeout_s)))
         work = partial(self._work, run, job)
         if inspect.iscoroutinefunction(job.call):
             name = f"task-{job.task_id}"
@@ -63,6 +67,7 @@ class HubExecutor:
             run.cancel()
             run.told.end(CANCELLED)
         self._runs.close()
+        self._agenda.close()
 
     def _work(self, run: _Run, job: Job) -> None:
         try:
@@ -81,10 +86,12 @@ class _Run:
         self.told = told
 
     def cancel(self) -> None:
-        """Ask the body to stop: one that has not begun, reports or awaits does."""
-        self.told.body.cancel()
+        """Ask the body to stop; one that reports or awaits does, one not begun never begins."""
+        if not self.told.withdraw(CANCELLED):
+            self.told.body.cancel()
 
     def kill(self, outcome: Outcome) -> None:
         """Ask the body to stop; when it has ended, this is its outcome."""
         self.told.verdict = outcome
-        self.cancel()
+        if not self.told.withdraw(outcome):
+            self.told.body.cancel()

@@ -35,6 +35,7 @@ class LocalRun:
         self.body = body
         self.verdict: Outcome | None = None
         self._events = events
+        self._begun = False
         self._over = False
         self._telling = threading.Lock()
 
@@ -52,8 +53,18 @@ class LocalRun:
         """Tell that the body begins; return false if it shall not, as its end is told already."""
         with self._telling:
             if not self._over:
+                self._begun = True
                 self._events.started()
             return not self._over
+
+    def withdraw(self, outcome: Outcome) -> bool:
+        """Tell the end of a run that has not begun; return whether it had not."""
+        with self._telling:
+            if self._begun or self._over:
+                return False
+            self._over = True
+        self._events.ended(outcome)
+        return True
 
     def report(self, reports: Sequence[Report]) -> None:
         """Hand on reports; an empty sequence says that the body is alive."""

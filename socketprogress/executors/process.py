@@ -15,6 +15,7 @@ from socketprogress.core.ports import Job, JobEvents, Outcome, Running, Threadin
 from socketprogress.core.state import TaskError
 from socketprogress.core.steps import Status
 from socketprogress.executors.agenda import Agenda, Appointment
+from socketprogress.executors.body import timed_out
 from socketprogress.executors.child import Child
 from socketprogress.executors.modules import file_of
 from socketprogress.executors.wire import job_to_wire, outcome_from_wire
@@ -243,6 +244,7 @@ class ProcessExecutor:
         for worker in list(self._workers):
             if worker.run is not None:
                 worker.run.stop()
+                worker.run.hurry()
             else:
                 self._retire(worker, grace_s=min(QUIT_S, timeout_s * 0.4))
         self._gone_if_closing()
@@ -339,9 +341,7 @@ class _Run:
     def start(self) -> None:
         self.started = True
         if self.job.timeout_s is not None:
-            message = f"it took longer than {self.job.timeout_s:g} s"
-            outcome = Outcome(Status.FAILED, error=TaskError("timeout", message))
-            self._later(self.job.timeout_s, partial(self._kill, outcome))
+            self._later(self.job.timeout_s, partial(self._kill, timed_out(self.job.timeout_s)))
         self.events.started()
 
     def print(self, lines: list[str]) -> None:
@@ -359,6 +359,13 @@ class _Run:
             return
         self.worker.send({"cancel": True})
         self._later(self._executor.ask_s, self._terminate)
+
+    def hurry(self) -> None:
+        """Let force follow as soon as the executor's present times say."""
+        if self.terminated and self.worker is not None:
+            self._later(self._executor.term_s, self.worker.child.destroy)
+        else:
+            self._later(self._executor.ask_s, self._terminate)
 
     def _kill(self, outcome: Outcome) -> None:
         if self._ended:

@@ -13,7 +13,7 @@ from typing import Any
 from socketprogress.core.errors import Cancelled
 from socketprogress.core.ports import Job, JobEvents, Outcome, Running, Threading
 from socketprogress.executors.agenda import Agenda
-from socketprogress.executors.body import Body
+from socketprogress.executors.body import Body, timed_out
 from socketprogress.executors.local import CANCELLED, LocalRun, LocalRuns
 from socketprogress.executors.modules import Modules
 
@@ -107,6 +107,8 @@ class ThreadExecutor:
             ).start()
 
     def _work(self, run: _Run) -> None:
+        if run.job.timeout_s is not None:
+            self.after(run.job.timeout_s, partial(run.kill, timed_out(run.job.timeout_s)))
         try:
             self._runs.execute(run.told, partial(self._load, run.job))
         finally:
@@ -177,13 +179,13 @@ class _Run:
 
     def kill(self, outcome: Outcome) -> None:
         """Raise `Cancelled` into the body; when it has ended, this is its outcome."""
-        self.told.verdict = outcome
+        self.told.verdict = self.told.verdict or outcome
         self.stop(0.0)
 
     def stop(self, ask_s: float) -> None:
         """Ask, and force in `ask_s` seconds."""
         if self._executor.withdraw(self):
-            self.told.end(CANCELLED)
+            self.told.end(CANCELLED)  # or the verdict
             return
         self.told.body.cancel()
         self._executor.after(ask_s, self._force)
