@@ -93,22 +93,23 @@ class Access:
 
     Args:
         settings: the token, the host names and the origins.
-        port: returns the port that the server listens on, for the cookie's name: two servers on
-            one machine share their cookies otherwise.
         open_to_all: nobody needs a token off loopback either.
         clock: monotonic seconds.
+
+    Attributes:
+        port: what the server listens on, once that is known; it is in the cookie's name, since two
+            servers on one machine share their cookies.
     """
 
     def __init__(
         self,
         settings: Settings,
-        port: Callable[[], int] = lambda: 0,
         *,
         open_to_all: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings
-        self._port = port
+        self.port = settings.port
         self._clock = clock
         self._open = settings.token is None and (open_to_all or is_loopback(settings.host))
         self._digest = None if settings.token is None else _cookie_digest(settings.token)
@@ -127,8 +128,7 @@ class Access:
     @property
     def cookie_name(self) -> str:
         """The name of the cookie that stands for the token."""
-        port = self._port()
-        return f"{COOKIE}_{port}" if port else COOKIE
+        return f"{COOKIE}_{self.port}"
 
     @property
     def cookie_value(self) -> str:
@@ -189,20 +189,26 @@ class Access:
             raise RateLimited("too many wrong tokens came from here", retry_after_s=wait_s)
         return None
 
-    def demand(self, role: Role | None, environ: Mapping[str, Any], auth: Any = None) -> None:
-        """Let pass who has the role.
+    def connection(self, environ: Mapping[str, Any], auth: Any = None) -> Role:
+        """Return the role of whoever sent this request or opened this connection.
 
         Raises:
             Unauthorized: no token, or a wrong one.
-            Forbidden: a role below.
+            RateLimited: too many wrong ones.
         """
+        role = self.allows(environ, auth)
         if role is None:
-            return
-        has = self.allows(environ, auth)
-        if has is None:
-            raise Unauthorized("this server needs its token: as `Authorization: Bearer TOKEN`")
-        if has < role:
-            raise Forbidden(f"this needs the role {role.name.lower()}")
+            raise Unauthorized("this server needs its token, and this is not it or there is none")
+        return role
+
+    def need(self, role: Role, needed: Role) -> None:
+        """Let pass who has the role that is needed.
+
+        Raises:
+            Forbidden: it is a lower one.
+        """
+        if role < needed:
+            raise Forbidden(f"this needs the role {needed.name.lower()}")
 
     def credentials(self, environ: Mapping[str, Any]) -> bytes:
         """Return a digest of who sent this: address and credentials."""

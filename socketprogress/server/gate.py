@@ -8,6 +8,7 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from hmac import compare_digest
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -18,6 +19,15 @@ __all__ = ["Gate", "Sessions"]
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 OPENED = re.compile(rb'sid\\*":\s*\\*"([A-Za-z0-9_-]+)')
+SHARED_HEADERS = (
+    "Authorization",
+    "Content-Type",
+    "If-None-Match",
+    "Tus-Resumable",
+    "Upload-Length",
+    "Upload-Metadata",
+    "Upload-Offset",
+)
 RETRY_AFTER_S = 5.0
 
 Environ = dict[str, Any]
@@ -141,7 +151,7 @@ class Gate:
         app: Wsgi,
         access: Access,
         *,
-        sockets: Mapping[str, Any],
+        sockets: Mapping[str, Any] = MappingProxyType({}),
         socket_path: str = "/socket.io",
         prefix: str = "",
     ) -> None:
@@ -224,11 +234,7 @@ def _preflight(origin: str, start_response: StartResponse) -> Iterable[bytes]:
     headers = [
         ("Access-Control-Allow-Origin", origin),
         ("Access-Control-Allow-Methods", "GET, POST, PUT, PATCH, DELETE, HEAD"),
-        (
-            "Access-Control-Allow-Headers",
-            "Authorization, Content-Type, If-None-Match, Tus-Resumable, Upload-Length,"
-            " Upload-Metadata, Upload-Offset",
-        ),
+        ("Access-Control-Allow-Headers", ", ".join(SHARED_HEADERS)),
         ("Access-Control-Max-Age", "600"),
         ("Vary", "Origin"),
         ("Content-Length", "0"),

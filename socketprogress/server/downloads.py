@@ -1,0 +1,85 @@
+"""Result files: always attachments, read in pieces by a native thread, whole or a part."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from flask import Response, request
+from werkzeug.datastructures import ContentRange
+from werkzeug.http import is_resource_modified
+
+from socketprogress.server.runtime import Runtime
+
+__all__ = ["send_file"]
+
+PIECE_BYTES = 256 * 1024
+
+
+def send_file(path: Path, runtime: Runtime) -> Response:
+    """Return a file as an attachment; a single `Range` is answered with that part.
+
+    Args:
+        path: the file.
+        runtime: what reads it beside the loop.
+    """
+    file: BinaryIO = runtime.run_blocking(_open, path)
+    stat = os.fstat(file.fileno())
+    etag = f"{stat.st_mtime_ns:x}-{stat.st_size:x}"
+    first, end = _part(stat.st_size, etag)
+    is_part = (first, end) != (0, stat.st_size)
+    response = Response(
+        _Pieces(file, first, end - first, runtime),
+        206 if is_part else 200,
+        content_type="application/octet-stream",
+        direct_passthrough=True,
+    )
+    response.content_length = end - first
+    response.headers.set("Content-Disposition", "attachment", filename=path.name)
+    response.headers["Accept-Ranges"] = "bytes"
+    response.headers["Cache-Control"] = "private, no-cache"
+    response.set_etag(etag)
+    if is_part:
+        response.content_range = ContentRange("bytes", first, end, stat.st_size)
+    elif not is_resource_modified(request.environ, etag=f'"{etag}"'):
+        response.close()
+        return Response(status=304, headers={"ETag": f'"{etag}"', "Cache-Control": "no-cache"})
+    return response
+
+
+def _open(path: Path) -> BinaryIO:
+    return path.open("rb")
+
+
+def _part(size: int, etag: str) -> tuple[int, int]:
+    """Return the first byte and the one behind the last of what is asked for."""
+    wanted = request.range
+    if wanted is None or wanted.units != "bytes" or len(wanted.ranges) != 1:
+        return 0, size
+    if "If-Range" in request.headers and request.if_range.etag != etag:
+        return 0, size
+    return wanted.range_for_length(size) or (0, size)
+
+
+class _Pieces(Iterator[bytes]):
+    """A part of an open file; closed by the server when the response is over, however it ends."""
+
+    def __init__(self, file: BinaryIO, first: int, size_bytes: int, runtime: Runtime) -> None:
+        self._file, self._runtime, self._left = file, runtime, size_bytes
+        file.seek(first)
+
+    def __next__(self) -> bytes:
+        piece = b""
+        if self._left > 0:
+            most = min(PIECE_BYTES, self._left)
+            piece = self._runtime.run_blocking(self._file.read, most)
+        if not piece:
+            raise StopIteration
+        self._left -= len(piece)
+        return piece
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
