@@ -35,10 +35,11 @@ class Stopper:
         self._asked = threading.Event()
 
     def install(self) -> None:
-        """Take the signals over; one that is ignored, as under nohup, stays so."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, self._on_signal)
+        """Take the signals over; a SIGHUP that is ignored, as under nohup, stays so."""
+        signal.signal(signal.SIGINT, self._on_signal)
+        signal.signal(signal.SIGTERM, self._on_signal)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, self._on_signal)
         threading.Thread(target=self._guard, name="socketprogress-stop", daemon=True).start()
 
     def attach(self, stop: Callable[[], None]) -> None:

@@ -7,6 +7,7 @@ sequence number that it has, and goes on from the snapshot.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -110,6 +111,7 @@ class Connection:
         task_id: str,
         *,
         patience_s: float = OUTAGE_S,
+        timeout_s: float = math.inf,
         on_outage: Callable[[errors.WireError | None], None] = lambda _error: None,
     ) -> Iterator[State]:
         """Yield the task's states, the newest first known one first and its end last.
@@ -120,6 +122,7 @@ class Connection:
         Args:
             task_id: the task.
             patience_s: seconds without a server after which it gives up.
+            timeout_s: seconds after which it ends, the task's end seen or not.
             on_outage: called with the reason when the server is gone, and with None when it is
                 back.
 
@@ -127,14 +130,15 @@ class Connection:
             UnknownTask: there is no such task, or no longer.
             Unreachable: the server did not come back.
         """
+        deadline = time.monotonic() + timeout_s
         state: State | None = None
-        while state is None or state["status"] not in TERMINAL:
+        while state is None or (state["status"] not in TERMINAL and time.monotonic() < deadline):
             snapshot = self._rewatch(task_id, state, patience_s, on_outage)
             if state is None or _is_news(snapshot, state):
                 state = snapshot
                 yield state
             while state["status"] not in TERMINAL:
-                update = self._socket.next_update(task_id) if self._socket else None
+                update = self._next_update(task_id, deadline)
                 if update is None or update.get("epoch") != state["epoch"]:
                     break  # a broken connection or a new count: only a snapshot says what is true
                 if update["seq"] > state["seq"]:
@@ -143,6 +147,12 @@ class Connection:
 
     def _address(self) -> ServerAddress:
         return self._server if isinstance(self._server, ServerAddress) else self._server()
+
+    def _next_update(self, task_id: str, deadline: float) -> State | None:
+        if self._socket is None:
+            return None
+        left_s = deadline - time.monotonic()
+        return self._socket.next_update(task_id, None if left_s == math.inf else max(0.0, left_s))
 
     def _rewatch(
         self,
@@ -256,10 +266,12 @@ class _Socket:
                 raise Unreachable(f"the connection to {self.url} was lost")
         raise Unreachable(f"{self.url} gave no answer to {event} within {self._timeout_s:g} s")
 
-    def next_update(self, task_id: str) -> State | None:
-        """Wait for a newer state of the task; None once the connection is broken."""
+    def next_update(self, task_id: str, timeout_s: float | None) -> State | None:
+        """Wait for a newer state of the task; None in time, or once the connection is broken."""
         with self._changed:
-            self._changed.wait_for(lambda: task_id in self._slots or self.is_broken)
+            self._changed.wait_for(
+                lambda: task_id in self._slots or self.is_broken, timeout=timeout_s
+            )
             return self._slots.pop(task_id, None)
 
     def close(self) -> None:

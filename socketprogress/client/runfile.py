@@ -98,7 +98,8 @@ def running_servers() -> list[ServerAddress]:
 
 def runtime_folders() -> Iterator[Path]:
     """Yield where run files may be: the user's runtime folder, then one under the user's data."""
-    with suppress(OSError):  # raised for a runtime folder in /tmp that another user has made
+    if os.environ.get("XDG_RUNTIME_DIR") or Path(f"/run/user/{os.geteuid()}").is_dir():
+        # Without either, the runtime folder would be a guessable name in /tmp.
         yield platformdirs.user_runtime_path(APP, appauthor=False)
     yield platformdirs.user_data_path(APP, appauthor=False) / "run"
 
