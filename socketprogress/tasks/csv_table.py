@@ -64,7 +64,7 @@ class Table:
 
     def __enter__(self) -> Self:
         fields = ", ".join(f"c{i}" for i in range(len(self._columns)))
-        self._execute("PRAGMA journal_mode = OFF")
+        self._execute("PRAGMA journal_mode = MEMORY")  # an index that fails must be undone
         self._execute("PRAGMA synchronous = OFF")
         self._execute("PRAGMA cache_size = -65536")
         self._execute("ATTACH DATABASE ? AS staging", str(self._staging))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,9 @@ class Watched:
         """Ask for the task's end from another thread, as soon as the condition holds."""
 
         def watch() -> None:
+            pause = threading.Event()
             while not condition(self.reporter):
-                pass
+                pause.wait(0.001)
             self.reporter.cancel_requested = True
 
         threading.Thread(target=watch, daemon=True).start()
@@ -70,10 +71,14 @@ class Watched:
 
 
 @pytest.fixture
-def watch(tmp_path: Path) -> Iterator[Callable[..., Watched]]:
+def watch(tmp_path: Path) -> Callable[..., Watched]:
     """Return what wraps a task function into a `Watched` with a directory of its own."""
     number = iter(range(100))
-    return lambda function: Watched(function, tmp_path / f"results{next(number)}")
+
+    def wrap(function: Callable[..., Any], output_dir: Path | None = None) -> Watched:
+        return Watched(function, output_dir or tmp_path / f"results{next(number)}")
+
+    return wrap
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from socketprogress.core.reporter import Reporter
 from socketprogress.tasks import checksum, files
 
 MIB = 1 << 20
+NOBODY = 65534
 
 
 def coreutils_check(tool: str, sums: Path, folder: Path) -> None:
@@ -189,7 +191,7 @@ def test_links_never_lead_out_of_the_root(watch: Any, root: Path, tmp_path: Path
 
 
 def test_a_folder_exchanged_for_a_link_after_the_scan_leads_nowhere(
-    watch: Any, root: Path, tmp_path: Path
+    root: Path, tmp_path: Path
 ) -> None:
     # Given a tree that was scanned
     (tmp_path / "secret").mkdir()
@@ -236,20 +238,40 @@ def test_the_servers_own_data_is_left_out(watch: Any, root: Path) -> None:
     assert (result["files"], result["bytes"]) == (1, 1)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_unreadable_files_and_folders_are_skipped(watch: Any, root: Path) -> None:
+@pytest.fixture
+def plain_user_folder() -> Iterator[Path]:
+    """A folder of a user for whom permissions count: root may read everything."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o777)
+    root_runs_this = os.geteuid() == 0
+    if root_runs_this:
+        os.seteuid(NOBODY)
+    try:
+        yield folder
+    finally:
+        if root_runs_this:
+            os.seteuid(0)
+        shutil.rmtree(folder)
+
+
+def test_unreadable_files_and_folders_are_skipped(watch: Any, plain_user_folder: Path) -> None:
+    root = plain_user_folder / "root"
+    root.mkdir()
     (root / "file").write_bytes(b"1")
     (root / "closed").write_bytes(b"22")
     (root / "closed").chmod(0)
     (root / "folder").mkdir(mode=0)
 
-    run = watch(checksum)
+    run = watch(checksum, plain_user_folder / "results")
     result = run.run(None, root=root)
+    (root / "folder").chmod(0o700)
 
     assert result["files"] == 1
     assert run.counts["Hash"][-1] == (3, 3)
-    assert any("closed: Permission denied" in line for line in run.log)
-    assert any("folder: Permission denied" in line for line in run.log)
+    assert run.log == [
+        "skipped folder: Permission denied",
+        "skipped closed: Permission denied",
+    ]
 
 
 class Meddling(Reporter):
