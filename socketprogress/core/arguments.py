@@ -5,7 +5,10 @@ The type hints are the contract: msgspec checks the values against them before a
 
 from __future__ import annotations
 
+import functools
 import inspect
+import math
+import os
 import re
 import types
 import typing
@@ -46,15 +49,20 @@ class Binding:
             for p in inspect.signature(function).parameters.values()
             if p.kind not in {p.VAR_POSITIONAL, p.VAR_KEYWORD}
         ]
+        for p in parameters:
+            if p.kind is p.POSITIONAL_ONLY:
+                raise TypeError(f"{p.name} is positional-only and cannot be given by name")
         self.reporter = _reporter_of(parameters, hints)
         self.keywords = {p.name: hints.get(p.name, Any) for p in parameters}
         self.keywords.pop(self.reporter or "", None)
+        for hint in self.keywords.values():
+            _refuse_path_keys(hint)
         self.bound = bound & set(self.keywords)
         self.paths = tuple(name for name, hint in self.keywords.items() if _is_path(hint))
-        self._existing = {name for name in self.paths if _must_exist(self.keywords[name])}
+        self._existing = {name for name, hint in self.keywords.items() if _must_exist(hint)}
         open_ones = [p for p in parameters if p.name in self.keywords and p.name not in self.bound]
-        self._wire = _struct(function.__name__, open_ones, hints)
-        self._all = _struct(function.__name__, parameters, hints, without=self.reporter)
+        self._wire = _struct("arguments", open_ones, hints)
+        self._all = _struct("arguments", parameters, hints, without=self.reporter)
         self._defaults = {p.name: p.default for p in open_ones if p.default is not p.empty}
 
     def check(
@@ -74,22 +82,13 @@ class Binding:
             struct = msgspec.convert(dict(args), self._wire, dec_hook=_decode, strict=not lax)
         except (msgspec.ValidationError, OverflowError) as exc:
             raise InvalidArguments(_plain(str(exc)), field=_field(str(exc))) from None
-        given = {name: getattr(struct, name) for name in args}
-        if root is not None:
-            for name in self.paths:
-                if isinstance(given.get(name), Path):
-                    given[name] = _inside(given[name], root, name)
-        for name in self._existing & set(given):
-            if given[name] is not None and not given[name].exists():
-                raise InvalidArguments(f"{str(args[name])!r} does not exist", field=name)
-        checked = msgspec.to_builtins(given, enc_hook=_encode)
-        return typing.cast(dict[str, Any], checked)
+        return {name: self._checked(name, getattr(struct, name), root) for name in args}
 
     def convert(self, args: Mapping[str, Any]) -> dict[str, Any]:
         """Return checked JSON values as the function's typed arguments, by name."""
         try:
             struct = msgspec.convert(dict(args), self._all, dec_hook=_decode)
-        except msgspec.ValidationError as exc:
+        except (msgspec.ValidationError, OverflowError) as exc:
             raise InvalidArguments(_plain(str(exc)), field=_field(str(exc))) from None
         return {name: getattr(struct, name) for name in args if name in self.keywords}
 
@@ -102,9 +101,25 @@ class Binding:
         if definitions:
             schema["$defs"] = definitions
         for name, default in self._defaults.items():
-            schema["properties"][name]["default"] = msgspec.to_builtins(default, enc_hook=_encode)
+            if not (isinstance(default, float) and not math.isfinite(default)):  # no JSON number
+                plain = msgspec.to_builtins(default, enc_hook=_encode)
+                schema["properties"][name]["default"] = plain
         schema.pop("title", None)
         return schema
+
+    def _checked(self, name: str, value: Any, root: Path | None) -> Any:
+        """Return an argument as JSON, every path in it, however deep, checked and resolved."""
+
+        def encode(part: Any) -> Any:
+            if isinstance(part, Path):
+                path = part if root is None else _inside(part, root, name)
+                # Path.exists would raise for names too long and for folders not readable.
+                if name in self._existing and not os.path.exists(path):  # noqa: PTH110
+                    raise InvalidArguments(f"{str(part)!r} does not exist", field=name)
+                return str(path)
+            return _encode(part)
+
+        return msgspec.to_builtins(value, enc_hook=encode)
 
 
 def bind(function: Callable[..., Any], *, bound: frozenset[str] = frozenset()) -> Binding:
@@ -117,20 +132,28 @@ def bind(function: Callable[..., Any], *, bound: frozenset[str] = frozenset()) -
         binding = Binding(function, bound=bound)
         binding.schema()
     except (TypeError, NameError, ValueError) as exc:
+        name = getattr(function, "__qualname__", repr(function))
         raise ConfigurationError(
-            f"the parameters of {function.__qualname__} cannot become a form: {exc}; "
+            f"the parameters of {name} cannot become a form: {exc}; "
             "give them type hints that JSON can express"
         ) from exc
     return binding
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    while isinstance(function, functools.partial):
+        function = function.func
+    if not inspect.isroutine(function):  # an object that can be called
+        function = type(function).__call__
     try:
         return typing.get_type_hints(function, include_extras=True)
     except NameError:
-        # A closure's hints may name what only its own scope knows; those it has not are plain.
+        # A closure's hints may name what only its own scope knows, of which no more is kept than
+        # what its body uses; what nearly every task function is annotated with is known anyway.
         known = inspect.getclosurevars(function).nonlocals
-        return typing.get_type_hints(function, localns=dict(known), include_extras=True)
+        module = getattr(inspect.unwrap(function), "__globals__", {})
+        names = {"Reporter": Reporter, "Path": Path, "Any": Any, **module}
+        return typing.get_type_hints(function, names, dict(known), include_extras=True)
 
 
 def _reporter_of(parameters: list[inspect.Parameter], hints: Mapping[str, Any]) -> str | None:
@@ -169,6 +192,14 @@ def _is_path(hint: Any) -> bool:
     return isinstance(hint, type) and issubclass(hint, Path)
 
 
+def _refuse_path_keys(hint: Any) -> None:
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if isinstance(origin, type) and issubclass(origin, Mapping) and parts and _is_path(parts[0]):
+        raise TypeError("a path as a key would not be checked; use a list of objects")
+    for part in parts:
+        _refuse_path_keys(part)
+
+
 def _must_exist(hint: Any) -> bool:
     if isinstance(hint, msgspec.Meta):
         return bool((hint.extra or {}).get("exists"))
@@ -181,6 +212,8 @@ def _notes(hint: Any) -> tuple[Any, ...]:
 
 def _decode(hint: Any, value: Any) -> Any:
     if isinstance(hint, type) and issubclass(hint, Path):
+        if isinstance(value, Path):  # from the application itself; JSON has none
+            return hint(value)
         if not isinstance(value, str):
             raise ValueError(f"Expected `str`, got `{type(value).__name__}`")
         if "\0" in value or not value.strip():

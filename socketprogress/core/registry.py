@@ -14,12 +14,14 @@ from typing import Any, TypeVar, overload
 from socketprogress.core import steps as steps_of
 from socketprogress.core.arguments import Binding, bind
 from socketprogress.core.errors import ConfigurationError, UnknownDefinition
+from socketprogress.core.protocol import one_line
 
 __all__ = ["EXECUTORS", "Definition", "Registry", "definition_of", "task"]
 
 EXECUTORS = ("process", "thread", "hub", "celery")
 MARK = "__socketprogress__"
 NAME = re.compile(r"[A-Za-z0-9_.:-]{1,200}\Z")
+TITLE_CHARS = 500
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -82,8 +84,9 @@ class Definition:
         """The name by which another process imports the function, or None."""
         if self.reference is not None:
             return self.reference
-        module, name = self.function.__module__, self.function.__qualname__
-        if "<" in name or module == "__main__":
+        function = self.function
+        module, name = function.__module__, getattr(function, "__qualname__", "<no name>")
+        if "<" in name or module == "__main__" or _of_instance(function):
             return None
         return f"{module}:{name}"
 
@@ -94,7 +97,7 @@ class Definition:
             filled = template.format_map(_Blanks({**self._defaults(), **args}))
         except (ValueError, LookupError, AttributeError, TypeError):
             filled = template
-        return " ".join(filled.split())[:500]
+        return one_line(" ".join(filled.split()), TITLE_CHARS)
 
     def to_wire(self) -> dict[str, Any]:
         """Return ``{name, title, description, schema}``."""
@@ -107,7 +110,8 @@ class Definition:
 
     def _defaults(self) -> dict[str, Any]:
         parameters = inspect.signature(self.function).parameters.values()
-        return {p.name: p.default for p in parameters if p.default not in (p.empty, None)}
+        known = (p for p in parameters if p.default is not p.empty and p.default is not None)
+        return {p.name: p.default for p in known}
 
 
 class _Blanks(dict[str, Any]):
@@ -115,10 +119,21 @@ class _Blanks(dict[str, Any]):
         return ""
 
 
+def _of_instance(function: Any) -> bool:
+    """Return whether it is a method bound to an object, which no import would bring back."""
+    return inspect.ismethod(function) and not inspect.isclass(function.__self__)
+
+
 def _heading(template: str) -> str:
     """Return a title template without its fields: "Checksum of {path}" is "Checksum"."""
-    text = "".join(part for part, *_ in string.Formatter().parse(template) if part)
-    return re.sub(r"(\s+(of|for|from|in|into|to|with|on))?\s*$", "", " ".join(text.split()))
+    try:
+        parts = list(string.Formatter().parse(template))
+    except ValueError:  # a stray brace; the titles made of it show it as it is, too
+        return template
+    text = " ".join("".join(part for part, *_ in parts).split())
+    if all(name is None for _, name, *_ in parts):
+        return text
+    return re.sub(r"(\s+(of|for|from|in|into|to|with|on))?\s*$", "", text)
 
 
 @overload
@@ -178,7 +193,7 @@ def task(
     def mark(function: Function) -> Function:
         doc = inspect.getdoc(function) or ""
         definition = Definition(
-            name=name or function.__name__,
+            name=name or getattr(function, "__name__", type(function).__name__),
             function=function,
             title=title or "",
             description=doc.partition("\n")[0] if description is None else description,
@@ -201,7 +216,8 @@ def _weights(steps: Sequence[str] | Mapping[str, float]) -> dict[str, float]:
 
 def definition_of(function: Any) -> Definition | None:
     """Return the definition that `task` attached to a function, or None."""
-    found = getattr(function, MARK, None)
+    # A module may hold anything: a proxy such as Flask's `request` raises when it is asked.
+    found = inspect.getattr_static(function, MARK, None)
     return found if isinstance(found, Definition) else None
 
 
