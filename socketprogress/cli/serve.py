@@ -25,7 +25,7 @@ from socketprogress.cli.stopping import Stopper
 from socketprogress.core.errors import ConfigurationError
 from socketprogress.server.settings import ASYNC_MODES, Settings
 
-__all__ = ["command"]
+__all__ = ["command", "settings_from"]
 
 log = logging.getLogger(__name__)
 
@@ -119,13 +119,22 @@ def command(ctx: click.Context, /, *, open_page: bool, no_token: bool, **given: 
     environment, several --tasks are separated as in PATH, several --origin by spaces, and several
     --command stand one a line.
     """
-    settings, is_new_token = _settings(ctx, no_token=no_token, **given)
+    settings, is_new_token = settings_from(ctx, no_token=no_token, **given)
     logs.set_up(settings.log_level, secret=settings.token)
     ctx.exit(_serve(settings, open_page=open_page, show_token=is_new_token))
 
 
-def _settings(ctx: click.Context, *, no_token: bool, **given: Any) -> tuple[Settings, bool]:
-    """Return the settings, and whether their token was made here."""
+def settings_from(ctx: click.Context, *, no_token: bool, **given: Any) -> tuple[Settings, bool]:
+    """Return the settings, and whether their token was made here.
+
+    Args:
+        ctx: where the values come from.
+        no_token: whether there shall be no token at all.
+        **given: the other options' values, by parameter name.
+
+    Raises:
+        click.UsageError: a value cannot work.
+    """
     given["token"] = _token(ctx, given["token"] or None, no_token=no_token)
     given["root"] = Path(given["root"]).expanduser().absolute()
     data = given["data"]
