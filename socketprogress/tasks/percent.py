@@ -16,7 +16,7 @@ class Count(NamedTuple):
 
 
 PERCENT = re.compile(r"(?<![\w.,-])(\d{1,3}(?:[.,]\d+)?)[ \u00a0]?%(?![\w%])")
-FRACTION = re.compile(r"(?<![\w./,:-])(\d+) ?/ ?(\d+)(?![\w/.,:%-])")
+FRACTION = re.compile(r"(?<![\w./,:-])(\d+) ?/ ?(\d+)(?![\w/%]|[.,:-]\w)")
 
 
 def count_in(line: str) -> Count | None:
