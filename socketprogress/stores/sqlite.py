@@ -300,11 +300,15 @@ class SqliteStore:
         for callback in batch.callbacks:
             call_safely(callback)
         if batch.deleted and self._writes is not None:
-            try:
-                while tables.shrink(self._writes) and not self._waiting:
-                    pass
-            except sqlite3.Error as error:
-                log.warning("%s does not shrink for now: %s", self._path, schema.reason(error))
+            self._shrink(self._writes)
+
+    def _shrink(self, writes: sqlite3.Connection) -> None:
+        try:
+            while tables.shrink(writes) and not self._waiting:
+                if self._closed and self._monotonic() >= self._deadline:
+                    break
+        except sqlite3.Error as error:
+            log.warning("%s does not shrink for now: %s", self._path, schema.reason(error))
 
     def _put_back(self, batch: Backlog, error: Exception) -> None:
         with self._changed:
