@@ -29,11 +29,11 @@ __all__ = ["Child"]
 
 log = logging.getLogger(__name__)
 
-OUTPUT_BYTES = 1024 * 1024
+OUTPUT_BYTES = 256 * 1024
 READS_AT_THE_END = 16
 READER_GRACE_S = 1.0
 ARGUMENTS = ("-P", "-m", "socketprogress.executors.worker")
-PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
+PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 
 class Child:
@@ -121,9 +121,8 @@ class Child:
         pipes = [_pipe() for _ in range(3)]
         (commands, self._commands), (self._reports, reports), (self._output, output) = pipes
         try:
-            for descriptor in (self._output, reports, commands):
-                with contextlib.suppress(OSError):  # the system's limit on all pipes' memory
-                    fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, OUTPUT_BYTES)
+            with contextlib.suppress(OSError):  # the system's limit on all pipes' memory
+                fcntl.fcntl(output, fcntl.F_SETPIPE_SZ, OUTPUT_BYTES)
             self.pid = self._spawn(commands=commands, reports=reports, output=output)
         except OSError:
             for descriptor in (self._commands, self._reports, self._output):
@@ -140,8 +139,9 @@ class Child:
     def _spawn(self, *, commands: int, reports: int, output: int) -> int:
         environment = dict(os.environ)
         environment[MARK] = self._token
-        paths = [PACKAGE_ROOT, environment.get("PYTHONPATH", "")]
-        environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+        if PACKAGE_ROOT.name not in {"site-packages", "dist-packages"}:
+            paths = [str(PACKAGE_ROOT), environment.get("PYTHONPATH", "")]
+            environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
         return os.posix_spawn(
             sys.executable,
             [sys.executable, *ARGUMENTS],

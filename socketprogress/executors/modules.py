@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib
 import importlib.util
 import os
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -67,4 +67,4 @@ def _free_name(path: Path) -> str:
     """Return the stem, or, where a module of that name exists, one that nobody else has."""
     if path.stem not in sys.modules and path.stem not in sys.stdlib_module_names:
         return path.stem
-    return f"{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    return f"{path.stem}_{zlib.crc32(os.fsencode(path)):08x}"

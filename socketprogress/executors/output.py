@@ -25,7 +25,7 @@ class Lines:
         count = data.count(b"\n")
         if count > 2 * self._half:
             first = data.split(b"\n", self._half)[:-1]
-            *last, rest = data.rsplit(b"\n", self._half)[1:]
+            *last, rest = data.rsplit(b"\n", self._half + 1)[1:]
             left_out = count - len(first) - len(last)
             note = f"… {left_out:,} lines left out: more than a log takes at once"
             lines = [*map(_text, first), note, *map(_text, last)]

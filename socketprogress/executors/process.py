@@ -29,6 +29,7 @@ OUTPUT_EVERY_S = 0.05
 FLUSH_EVERY_S = 0.02
 TIDY_S = 5.0
 QUIT_S = 1.0
+DEATH_S = 1.0
 IDLE_S = 300.0
 
 
@@ -84,10 +85,9 @@ class ProcessExecutor:
     def close(self, timeout_s: float) -> None:
         """End every body and every process within about `timeout_s` seconds; wait for it."""
         self.agenda.call(partial(self._close, timeout_s))
-        self._gone.wait(timeout_s)
-        over = self._threading.Event()
-        self.agenda.call(partial(self._abandon, over.set))
-        over.wait(1.0)
+        if not self._gone.wait(timeout_s):
+            self.agenda.call(self._abandon)
+            self._gone.wait(DEATH_S)
         self.agenda.close()
 
     # All below runs on the agenda.
@@ -166,8 +166,11 @@ class ProcessExecutor:
             self._ended(worker, run, outcome_from_wire(message["ended"]))
         elif "idle" in message and worker in self._workers:
             worker.rest()
-            worker.later(IDLE_S, partial(self._retire_surplus, worker))
-            self._dispatch()
+            if self._closing:
+                self._retire(worker)
+            else:
+                worker.later(IDLE_S, partial(self._retire_surplus, worker))
+                self._dispatch()
         elif "leaving" in message and worker in self._workers:
             log.debug("worker %s is not used again: %s", worker.child.pid, message["leaving"])
             self._retire(worker)
@@ -253,12 +256,11 @@ class ProcessExecutor:
         if self._closing and not self._workers and not self._leaving:
             self._gone.set()
 
-    def _abandon(self, done: Callable[[], object]) -> None:
+    def _abandon(self) -> None:
         for worker in [*self._workers, *self._leaving]:
             worker.child.destroy()
             if worker.run is not None:
                 worker.run.end(CANCELLED)
-        done()
 
 
 class _Worker:

@@ -12,6 +12,8 @@ from typing import Any
 
 from socketprogress.core.errors import Cancelled
 from socketprogress.core.ports import Job, JobEvents, Outcome, Running, Threading
+from socketprogress.core.state import TaskError
+from socketprogress.core.steps import Status
 from socketprogress.executors.agenda import Agenda
 from socketprogress.executors.body import Body, timed_out
 from socketprogress.executors.local import CANCELLED, LocalRun, LocalRuns
@@ -102,9 +104,15 @@ class ThreadExecutor:
                 run = self._waiting.popleft()
                 self._running.add(run)
                 self._quicken()
-            self._threading.Thread(
+            thread = self._threading.Thread(
                 target=self._work, args=(run,), name=f"task-{run.told.task_id}", daemon=True
-            ).start()
+            )
+            try:
+                thread.start()
+            except RuntimeError as exc:  # the system's limit on threads
+                self._release(run)
+                error = TaskError("worker_lost", f"no thread can be started: {exc}")
+                run.told.end(Outcome(Status.FAILED, error=error))
 
     def _work(self, run: _Run) -> None:
         if run.job.timeout_s is not None:
@@ -112,13 +120,16 @@ class ThreadExecutor:
         try:
             self._runs.execute(run.told, partial(self._load, run.job))
         finally:
-            with self._lock:
-                self._running.discard(run)
-                self._quicken()
-                if self._closing and not self._running:
-                    self._idle.set()
+            self._release(run)
             if not self._closing:
                 self._agenda.call(self._dispatch)
+
+    def _release(self, run: _Run) -> None:
+        with self._lock:
+            self._running.discard(run)
+            self._quicken()
+            if self._closing and not self._running:
+                self._idle.set()
 
     def _load(self, job: Job) -> Callable[..., Any]:
         return job.call if job.call is not None else self._modules.function(job.function or "")

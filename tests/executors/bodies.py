@@ -32,11 +32,11 @@ def kinds(path: Path, number: int, share: float = 0.5, *, flag: bool = False) ->
     return {"path": path.name, "kinds": [type(a).__name__ for a in (path, number, share, flag)]}
 
 
-def convertible(progress: Reporter) -> Any:
+def convertible() -> Any:
     return [Found(Path("/a"), (1, 2)), {1: signal.SIGTERM}, "broken \udcff name"]
 
 
-def quick(progress: Reporter, number: int = 0) -> int:
+def quick(number: int = 0) -> int:
     return number
 
 
@@ -137,13 +137,17 @@ def stubborn(progress: Reporter) -> None:
         try:
             while True:
                 progress.advance()
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - the worst that a user may write
             log.debug("not today")
 
 
 def with_children(progress: Reporter) -> None:
     """Start a child, one in a session of its own and an orphan, then wait."""
-    sleep = [sys.executable, "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(100)"]
+    sleep = [
+        sys.executable,
+        "-c",
+        "import os, time; print(os.getpid(), flush=True); time.sleep(100)",
+    ]
     for new_session in (False, True):
         child = subprocess.Popen(sleep, stdout=subprocess.PIPE, start_new_session=new_session)
         progress.log(f"pid {int(child.stdout.readline())}")
@@ -155,12 +159,12 @@ def with_children(progress: Reporter) -> None:
         time.sleep(1)
 
 
-def leave_children(progress: Reporter) -> int:
+def leave_children() -> int:
     return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"]).pid
 
 
 def exit_hard(code: int) -> None:
-    print("last words", flush=True)
+    print("last words", flush=True)  # noqa: T201 - what is tested
     os._exit(code)
 
 
@@ -180,17 +184,13 @@ def terminate_itself() -> None:
         pass
 
 
-def modules() -> list[str]:
-    return sorted(sys.modules)
-
-
 def pid() -> int:
     return os.getpid()
 
 
-def talk(progress: Reporter) -> None:
-    print("from print")
-    print("from stderr", file=sys.stderr)
+def talk() -> None:
+    print("from print")  # noqa: T201 - what is tested
+    print("from stderr", file=sys.stderr)  # noqa: T201 - what is tested
     os.write(1, b"from the descriptor\n")
     import ctypes
 
@@ -203,7 +203,7 @@ def talk(progress: Reporter) -> None:
 
 def flood(lines: int) -> str:
     for number in range(lines):
-        print(number)
+        print(number)  # noqa: T201 - what is tested
     return "done"
 
 

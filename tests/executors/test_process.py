@@ -148,12 +148,26 @@ def test_a_sigterm_from_outside_interrupts_the_body(submit: Submit) -> None:
     assert outcome.error == TaskError("interrupted", "the worker process was ended by SIGTERM")
 
 
-def test_a_worker_imports_neither_flask_nor_eventlet_nor_asyncio(submit: Submit) -> None:
-    # the test bodies import asyncio themselves, so a module of the package stands for a user's
+def test_a_worker_imports_the_core_and_its_own_side_of_the_executors_only(
+    executor: ProcessExecutor, tmp_path: Path
+) -> None:
+    # Given
+    file = tmp_path / "lean.py"
+    file.write_text("import sys\ndef f(): return sorted(sys.modules)\n")
+
+    # When
     told = Recorder()
-    modules = set(result_of(submit, "modules"))
-    assert not {"flask", "eventlet", "gevent", "socketio", "engineio", "sqlite3"} & modules
-    assert told.outcome is None
+    executor.submit(
+        Job(task_id="t", function=f"{file}:f", call=None, args={}, output_dir=tmp_path), told
+    )
+    modules = told.end().result
+
+    # Then
+    assert "lean" in modules
+    others = {"flask", "eventlet", "gevent", "socketio", "engineio", "asyncio", "sqlite3", "ssl"}
+    assert not others & set(modules)
+    ours = {name.split(".")[1] for name in modules if name.startswith("socketprogress.")}
+    assert ours == {"core", "executors"}
 
 
 def test_prints_of_every_kind_are_log_lines_and_never_disturb(submit: Submit) -> None:
@@ -281,8 +295,17 @@ def test_a_module_beside_the_server_is_found_by_the_workers_too(
     executor.close(5.0)
 
 
-def test_a_warm_executor_has_a_worker_before_the_first_job(submit: Submit) -> None:
-    pass
+def test_a_warm_executor_has_a_worker_before_the_first_job(
+    executor: ProcessExecutor, submit: Submit
+) -> None:
+    # Given
+    before = set(children_of(os.getpid()))
+    executor.warm()
+    while not (started := set(children_of(os.getpid())) - before):
+        os.sched_yield()
+
+    # Then
+    assert {result_of(submit, "pid")} == started
 
 
 def test_several_workers_run_bodies_side_by_side(tmp_path: Path) -> None:
