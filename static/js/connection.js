@@ -5,7 +5,7 @@ import { io } from "./vendor/socket.io.esm.min.js";
 /** @typedef {import("./types.js").Page} Page */
 /** @typedef {import("./types.js").Ack} Ack */
 /** @typedef {import("./types.js").WireError} WireError */
-/** @typedef {"live" | "reconnecting" | "disconnected" | "refused"} Sign */
+/** @typedef {"live" | "reconnecting" | "refused"} Sign */
 
 const ACK_TIMEOUT_MS = 10_000;
 const FIRST_WAIT_MS = 500;

@@ -16,12 +16,16 @@ export function data(id) {
   return JSON.parse(byId(id).textContent ?? "null");
 }
 
-/** @param {ParentNode} root @returns {Map<string, Element>} its elements by `data-part` */
-export function partsOf(root) {
+/**
+ * @param {ParentNode} root
+ * @param {string} [attribute] what names them; parts within parts have another
+ * @returns {Map<string, Element>} its elements by name
+ */
+export function partsOf(root, attribute = "data-part") {
   /** @type {Map<string, Element>} */
   const parts = new Map();
-  for (const element of root.querySelectorAll("[data-part]")) {
-    parts.set(element.getAttribute("data-part") ?? "", element);
+  for (const element of root.querySelectorAll(`[${attribute}]`)) {
+    parts.set(element.getAttribute(attribute) ?? "", element);
   }
   return parts;
 }

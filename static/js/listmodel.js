@@ -4,7 +4,7 @@ import { byId } from "./dom.js";
 import { ended, words } from "./format.js";
 import { nextFrame } from "./frame.js";
 import { Rows } from "./rows.js";
-import { alertUser, announce } from "./signs.js";
+import { alertUser, announce, announceFailure } from "./signs.js";
 import { Tasks, fitting } from "./state.js";
 
 /** @typedef {import("./types.js").Task} Task */
@@ -56,12 +56,12 @@ export class ListModel {
     const asked = (this.#asked += 1);
     const query = { ...this.#query(), limit: FIRST_ROWS };
     const ack = await this.#connection.request("watch_tasks", query);
-    const full = ack.tasks.length >= FIRST_ROWS;
-    const page = full ? await this.#connection.request("list_tasks", query) : { next: null };
+    const last = ack.next !== undefined || ack.tasks.length < FIRST_ROWS;
+    const page = last ? ack : await this.#connection.request("list_tasks", query);
     if (asked !== this.#asked) return;
     this.#tasks.replace(ack.tasks);
     this.#counts = ack.counts;
-    this.#next = page.next;
+    this.#next = page.next ?? null;
     this.#ready = true;
     this.#paintSoon();
   }
@@ -121,7 +121,7 @@ export class ListModel {
       this.#rewatch = window.setTimeout(() => void this.watch().catch(() => {}), REWATCH_MS);
     } else if (before !== undefined && ended(task) && !ended(before)) {
       const news = `${before.title ?? "A task"}: ${words(task)}`;
-      if (task.status === "failed") alertUser(news);
+      if (task.status === "failed") announceFailure(news);
       else announce(news);
     }
   }

@@ -4,10 +4,14 @@ import { byId } from "./dom.js";
 
 /** @typedef {import("./connection.js").Sign} Sign */
 
-const WORDS = { live: "live", reconnecting: "reconnecting", disconnected: "disconnected", refused: "disconnected" };
+const WORDS = { live: "live", reconnecting: "reconnecting", refused: "disconnected" };
+/** @type {Sign | null} */
+let shown = null;
 
 /** @param {Sign} sign @param {string} message show the state of the connection */
 export function showConnection(sign, message) {
+  if (shown !== null && sign !== shown) announce(sign === "live" ? "Connected again" : message);
+  shown = sign;
   const box = document.getElementById("connection");
   if (box !== null) {
     box.hidden = false;
@@ -23,6 +27,11 @@ export function showConnection(sign, message) {
 /** @param {string} sentence said politely, once */
 export function announce(sentence) {
   byId("announcer").textContent = sentence;
+}
+
+/** @param {string} sentence of a task that failed, said at once; the page shows it where it is */
+export function announceFailure(sentence) {
+  byId("failure").textContent = sentence;
 }
 
 /** @param {string} sentence shown and said at once; "" takes it away */

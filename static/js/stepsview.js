@@ -5,6 +5,8 @@ import { duration } from "./format.js";
 
 /** @typedef {import("./types.js").Step} Step */
 
+const PART = "data-step-part";
+
 /** The `<ol>` of steps. */
 export class StepsView {
   #section;
@@ -17,7 +19,7 @@ export class StepsView {
   constructor(section, list) {
     this.#section = section;
     this.#list = list;
-    this.#rows = Array.from(list.children, (root) => ({ root, parts: partsOf(root) }));
+    this.#rows = Array.from(list.children, (root) => ({ root, parts: partsOf(root, PART) }));
   }
 
   /** @param {Step[]} steps */
@@ -27,7 +29,7 @@ export class StepsView {
     while (this.#rows.length < steps.length) {
       const root = fromTemplate("step-template");
       this.#list.append(root);
-      this.#rows.push({ root, parts: partsOf(root) });
+      this.#rows.push({ root, parts: partsOf(root, PART) });
     }
     steps.forEach((step, place) => this.#step(step, place));
   }

@@ -8,7 +8,7 @@ import { nextFrame, slowly } from "./frame.js";
 import { LogView } from "./logview.js";
 import { Milestones } from "./milestones.js";
 import { showOutcome } from "./outcome.js";
-import { alertUser, announce, enableCopying, showConnection } from "./signs.js";
+import { announce, announceFailure, enableCopying, showConnection } from "./signs.js";
 import { Tasks } from "./state.js";
 import { StepsView } from "./stepsview.js";
 import { TaskView } from "./taskview.js";
@@ -28,6 +28,8 @@ const log = new LogView(view.log, async (offset, limit) => {
 });
 /** @type {Milestones | null} */
 let milestones = null;
+/** @type {string | null} the status that was painted last */
+let painted = null;
 
 /** @param {string} taskId @returns {string} */
 const taskUrl = (taskId) => view.task_url.replace("__id__", encodeURIComponent(taskId));
@@ -47,7 +49,7 @@ function changed() {
   if (task === undefined) return;
   milestones ??= new Milestones(task);
   const news = milestones.next(task, performance.now());
-  if (news !== null && task.status === "failed") alertUser(news);
+  if (news !== null && task.status === "failed") announceFailure(news);
   else if (news !== null) announce(news);
   document.title = windowTitle(task);
   favicon(task);
@@ -59,6 +61,8 @@ function paint(task) {
   main.show(task);
   steps.show(task.steps ?? []);
   byId("lost").hidden = task.status !== "lost";
+  if (task.status === painted) return;
+  painted = task.status;
   if (ended(task)) showOutcome(task);
   for (const time of /** @type {NodeListOf<HTMLTimeElement>} */ (
     document.querySelectorAll("time[data-at]")
