@@ -14,13 +14,34 @@ from socketprogress.core.registry import definition_of
 from socketprogress.core.reporter import Reporter, Sampler
 
 
+class Recorder(Reporter):
+    """A reporter that notes every count it was set to, however busy the machine is."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.step_name = ""
+        self.moves: dict[str, set[float]] = {}
+
+    def step(self, name: str, **kwargs: Any) -> None:
+        super().step(name, **kwargs)
+        self.step_name = name
+
+    def advance(self, n: float = 1) -> None:
+        super().advance(n)
+        self.moves.setdefault(self.step_name, set()).add(self.current)
+
+    def check(self) -> None:
+        super().check()
+        self.moves.setdefault(self.step_name, set()).add(self.current)
+
+
 class Watched:
     """A task function run with a real reporter, and everything that was reported."""
 
     def __init__(self, function: Callable[..., Any], output_dir: Path) -> None:
         definition = definition_of(function)
         self.function = function
-        self.reporter = Reporter(
+        self.reporter = Recorder(
             steps=definition.steps if definition else (), output_dir=output_dir
         )
         self.output_dir = output_dir
