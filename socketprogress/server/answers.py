@@ -108,6 +108,8 @@ def read_json(limits: Settings) -> Any:
         raise too_large
     try:
         return json.loads(body.decode(), object_pairs_hook=_unique)
+    except InvalidPayload:
+        raise
     except RecursionError:
         raise InvalidPayload(f"the payload is nested over {limits.max_depth} levels") from None
     except ValueError as exc:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import quote
 
 from flask import Response, request
 from werkzeug.datastructures import ContentRange
 from werkzeug.http import is_resource_modified
 
+from socketprogress.core.errors import UnknownTask
 from socketprogress.server.runtime import Runtime
 
 __all__ = ["send_file"]
@@ -24,6 +27,9 @@ def send_file(path: Path, runtime: Runtime) -> Response:
     Args:
         path: the file.
         runtime: what reads it beside the loop.
+
+    Raises:
+        UnknownTask: it is not there, or is a link.
     """
     file: BinaryIO = runtime.run_blocking(_open, path)
     stat = os.fstat(file.fileno())
@@ -37,7 +43,7 @@ def send_file(path: Path, runtime: Runtime) -> Response:
         direct_passthrough=True,
     )
     response.content_length = end - first
-    response.headers.set("Content-Disposition", "attachment", filename=path.name)
+    response.headers["Content-Disposition"] = _disposition(path.name)
     response.headers["Accept-Ranges"] = "bytes"
     response.headers["Cache-Control"] = "private, no-cache"
     response.set_etag(etag)
@@ -49,8 +55,18 @@ def send_file(path: Path, runtime: Runtime) -> Response:
     return response
 
 
+def _disposition(name: str) -> str:
+    plain = re.sub(r"[^ !#-\[\]-~]", "_", name)
+    utf8 = quote(name.encode("utf-8", "surrogateescape"), safe="")
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{utf8}"
+
+
 def _open(path: Path) -> BinaryIO:
-    return path.open("rb")
+    try:
+        # A result that has become a link since it was offered may lead anywhere.
+        return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb")
+    except OSError:
+        raise UnknownTask(f"there is no file {path.name!r} any more", field="name") from None
 
 
 def _part(size: int, etag: str) -> tuple[int, int]:
@@ -76,6 +92,7 @@ class _Pieces(Iterator[bytes]):
             most = min(PIECE_BYTES, self._left)
             piece = self._runtime.run_blocking(self._file.read, most)
         if not piece:
+            self.close()
             raise StopIteration
         self._left -= len(piece)
         return piece
