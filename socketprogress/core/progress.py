@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
-__all__ = ["MOST_BEFORE_THE_END", "Pace", "forward", "percent"]
+__all__ = ["MOST_BEFORE_THE_END", "Pace", "finite", "forward", "percent"]
 
 MOST_BEFORE_THE_END = 99.99
+INTEGERS = range(-(2**63), 2**63)
+
+
+def finite(value: Any) -> float | None:
+    """Return a count of any numeric type as a number that JSON carries; None if it is not finite.
+
+    An integer beyond 64 bits becomes a float.
+    """
+    if value is None or (type(value) is int and value in INTEGERS):
+        return value
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def percent(current: float, total: float | None) -> float | None:
@@ -14,10 +30,13 @@ def percent(current: float, total: float | None) -> float | None:
 
     Rounded down and at most 99.99: only a task's completion makes 100.
     """
-    if total is None or total <= 0:
+    if total is None or not total > 0:
         return None
-    share = math.floor(10_000 * current / total + 1e-9) / 100
-    return min(max(share, 0.0), MOST_BEFORE_THE_END)
+    if not current > 0:
+        return 0.0
+    if current >= total:  # far beyond it, the quotient is beyond every float
+        return MOST_BEFORE_THE_END
+    return min(math.floor(10_000 * (current / total) + 1e-9) / 100, MOST_BEFORE_THE_END)
 
 
 def forward(before: float | None, now: float | None) -> float | None:
@@ -30,31 +49,34 @@ def forward(before: float | None, now: float | None) -> float | None:
 class Pace:
     """How fast the counts rise, and how long the rest will take.
 
-    The rate is an exponentially weighted mean over about `window_s` seconds of monotonic time. The
-    time left is None until it is credible: after `credible_s` seconds and `credible_samples`
-    samples with a rise.
+    The rate is what rose, divided by the seconds it took, both weighted less the longer ago they
+    are, over about `window_s` seconds of monotonic time: how often reports come does not matter,
+    and the first one has no more say than the time that it stands for. What is counted at the very
+    start was there before. The time left is None until it is credible: after `credible_s` seconds
+    and `credible_samples` samples with a rise.
 
     Args:
         now: monotonic seconds at the work's start.
     """
 
-    __slots__ = ("_at", "_count", "_paused_s", "_rate", "_samples", "_since", "_started")
+    __slots__ = ("_at", "_count", "_paused_s", "_risen", "_samples", "_since", "_span", "_started")
 
     window_s = 5.0
     credible_s = 3.0
     credible_samples = 5
+    shortest_s = 0.02  # reports that come together say nothing of the time between them
 
     def __init__(self, now: float) -> None:
         self._started = self._since = self._at = now
-        self._count = 0.0
-        self._rate: float | None = None
+        self._count = self._risen = self._span = 0.0
         self._samples = 0
         self._paused_s = 0.0
 
     def restart(self, now: float, count: float = 0.0) -> None:
         """Forget the rate: a new step, or counts that start again."""
         self._since = self._at = now
-        self._count, self._rate, self._samples = count, None, 0
+        self._count, self._samples = count, 0
+        self._risen = self._span = 0.0
 
     def pause(self, seconds: float) -> None:
         """Leave `seconds` of silence out of the elapsed time and of the rate."""
@@ -68,20 +90,20 @@ class Pace:
         if rise < 0:
             self.restart(now, count)
             return
-        if rise == 0 or span <= 0:
+        if span < self.shortest_s and not self._samples:
+            self._count = count
+        if rise == 0 or span < self.shortest_s:
             return
-        share = 1.0 - math.exp(-span / self.window_s)
-        instant = rise / span
-        self._rate = (
-            instant if self._rate is None else self._rate + share * (instant - self._rate)
-        )
+        kept = math.exp(-span / self.window_s)
+        self._risen = kept * self._risen + rise
+        self._span = kept * self._span + span
         self._samples += 1
         self._at, self._count = now, count
 
     @property
     def rate(self) -> float | None:
         """Units a second, or None before the first rise."""
-        return None if self._rate is None else float(f"{self._rate:.4g}")
+        return finite(f"{self._risen / self._span:.4g}") if self._samples else None
 
     def elapsed_s(self, now: float) -> float:
         """Return the seconds since the start, pauses excluded."""
@@ -89,8 +111,9 @@ class Pace:
 
     def eta_s(self, now: float, total: float | None) -> float | None:
         """Return the seconds left to `total` at the present rate, or None while not credible."""
-        if total is None or self._rate is None or self._rate <= 0:
+        if total is None or self._samples < self.credible_samples:
             return None
-        if now - self._since < self.credible_s or self._samples < self.credible_samples:
+        if now - self._since < self.credible_s:
             return None
-        return round(max(total - self._count, 0.0) / self._rate, 1)
+        left_s = max(total - self._count, 0.0) * (self._span / self._risen)
+        return finite(round(left_s, 1))

@@ -42,6 +42,7 @@ from socketprogress.executors.wire import (
 __all__ = ["Worker"]
 
 PARENT_CHECK_MS = 1_000
+NICENESS = 5
 
 
 class Worker:
@@ -82,6 +83,7 @@ class Worker:
         for descriptor in (COMMANDS, REPORTS):
             os.set_inheritable(descriptor, False)
         os.closerange(REPORTS + 1, 4_096)
+        os.nice(NICENESS)  # where work wants every core, the server still answers first
         faulthandler.enable()
         # A handler that does nothing, as an ignored signal would stay ignored in child programs.
         signal.signal(signal.SIGINT, lambda *_: None)
