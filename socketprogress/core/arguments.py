@@ -42,7 +42,9 @@ class Binding:
         keywords: all parameters that can be given by name.
     """
 
-    def __init__(self, function: Callable[..., Any], *, bound: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, function: Callable[..., Any], *, bound: frozenset[str] = frozenset()
+    ) -> None:
         hints = _hints(function)
         parameters = [
             p

@@ -11,12 +11,12 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from typing import Any
 
 from socketprogress.core import state as states
-from socketprogress.core.errors import AlreadyRunning, InvalidPayload, UnknownTask
+from socketprogress.core.errors import AlreadyRunning, UnknownTask
 from socketprogress.core.intake import Live, taken
+from socketprogress.core.listing import Filter, Listing, Page
 from socketprogress.core.ports import Clock, Lock, Report, Store
 from socketprogress.core.protocol import STATUSES
 from socketprogress.core.retention import Retention, surplus
@@ -27,32 +27,7 @@ __all__ = ["Changes", "Filter", "Hub", "Page"]
 
 LOG_LINES_WAITING = 500
 RETAIN_EVERY_S = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which tasks a list shows: some statuses, and a text in title, name, id or tags."""
-
-    statuses: frozenset[str] = frozenset()
-    search: str = ""
-
-    def matches(self, state: TaskState) -> bool:
-        """Return whether the task belongs into the list."""
-        if self.statuses and state.status.value not in self.statuses:
-            return False
-        if not self.search:
-            return True
-        wanted = self.search.casefold()
-        places = (state.title, state.name, state.task_id, state.message, *state.tags)
-        return any(wanted in place.casefold() for place in places)
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A part of the list and the cursor of the part behind it."""
-
-    tasks: list[TaskState]
-    next: str | None
+LEASE_S = 30.0
 
 
 @dataclass(slots=True)
@@ -84,7 +59,7 @@ class Hub:
         clock: Clock,
         epoch: str,
         lock: Lock | None = None,
-        new_id: Callable[[], str] = lambda: secrets.token_urlsafe(16),
+        new_id: Callable[[], str] = lambda: secrets.token_hex(16),  # never looks like an option
         retention: Retention = Retention(),  # noqa: B008 - frozen
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
@@ -97,6 +72,7 @@ class Hub:
         self._retention = retention
         self._tasks: dict[str, TaskState] = {}
         self._live: dict[str, Live] = {}
+        self._listing = Listing(self._tasks, self._live)
         self._counts: Counter[str] = Counter()
         self._log_next: dict[str, int] = {}
         self._listeners: dict[str, list[Callable[[], None]]] = {}
@@ -135,26 +111,19 @@ class Hub:
 
     def counts(self) -> dict[str, int]:
         """Return the number of tasks of each status."""
-        return {status: self._counts[status] for status in STATUSES}
+        with self._lock:
+            return {status: self._counts[status] for status in STATUSES}
 
     def page(self, wanted: Filter, *, limit: int, before: str | None = None) -> Page:
-        """Return the matching tasks, active ones first and newest first, from a cursor on."""
-        after = _place(before) if before else None
-        found: list[TaskState] = []
+        """Return the matching tasks, active ones first and newest first, from a cursor on.
+
+        Who reads on to the end gets every task that was there at the first page exactly once.
+
+        Raises:
+            InvalidPayload: `before` is not the `next` of an earlier page.
+        """
         with self._lock:
-            live, ended = list(self._live), reversed(self._tasks)
-            ids = chain(reversed(live), (i for i in ended if i not in self._live))
-            for task_id in ids:
-                state = self._tasks[task_id]
-                if after is not None and _rank(state) <= after:
-                    continue
-                if wanted.matches(state):
-                    found.append(state)
-                    if len(found) > limit:
-                        break
-        more = len(found) > limit
-        found = found[:limit]
-        return Page(found, _cursor(found[-1]) if more and found else None)
+            return self._listing.page(wanted, limit=limit, before=before)
 
     def active(self, name: str | None = None) -> list[str]:
         """Return the ids of the tasks that have not ended, of one definition or of all."""
@@ -243,7 +212,8 @@ class Hub:
             state, live = self.get(task_id), self._live.get(task_id)
             if live is None or live.ending:
                 return state
-            live.restart(self._clock.monotonic())
+            if state.status is Status.QUEUED:
+                live.restart(self._clock.monotonic(), state.current)
             state = states.begin(state, at=self._clock.wall())
             self._put(state, save=True)
         self.on_change()
@@ -297,7 +267,7 @@ class Hub:
             now = self._clock.monotonic()
             if log:
                 self._log(task_id, log)
-            elapsed_s = live.pace.elapsed_s(now) if state.started_at is not None else None
+            elapsed_s = live.elapsed_s(now) if state.started_at is not None else None
             steps = live.timed(state.steps, now)
             live.ending = states.end(
                 replace(state, steps=steps),
@@ -315,7 +285,7 @@ class Hub:
     def log(self, task_id: str, lines: Sequence[str]) -> None:
         """Add lines to a task's log."""
         with self._lock:
-            if task_id in self._tasks:
+            if lines and task_id in self._tasks:
                 self._log(task_id, lines)
         self.on_change()
 
@@ -333,7 +303,8 @@ class Hub:
             for old in self.store.load():
                 state = replace(old, epoch=self.epoch)
                 if not state.ended:
-                    self._live[state.task_id] = Live(self._clock.monotonic(), lease_s=30.0)
+                    now = self._clock.monotonic()
+                    self._live[state.task_id] = Live.resumed(state, now, lease_s=LEASE_S)
                     if state.source == "server":
                         orphans.append(state.task_id)
                 self._put(state, save=False)
@@ -353,7 +324,9 @@ class Hub:
         with self._lock:
             for task_id, live in list(self._live.items()):
                 state = self._tasks[task_id]
-                if live.silent(now) and state.status is Status.IN_PROGRESS:
+                if live.ending or state.status is not Status.IN_PROGRESS:
+                    continue
+                if live.silent(now):
                     live.lost_at = now
                     self._put(states.lose(state, at=self._clock.wall()), save=True)
             gone = self._retain(now)
@@ -380,7 +353,7 @@ class Hub:
         if state.status is Status.LOST:
             state = states.regain(state, at=at)
         if state.status is Status.QUEUED and len(report) > 1:
-            live.restart(now)
+            live.restart(now, state.current)
             state = states.begin(state, at=at)
         if report.get("log"):
             self._log(task_id, report["log"])
@@ -402,7 +375,9 @@ class Hub:
 
     def _put(self, state: TaskState, *, save: bool) -> None:
         old = self._tasks.get(state.task_id)
-        if old is not None:
+        if old is None:
+            self._listing.add(state.task_id)
+        else:
             self._counts[old.status.value] -= 1
         self._counts[state.status.value] += 1
         self._tasks[state.task_id] = state
@@ -417,6 +392,7 @@ class Hub:
             live = self._live.pop(task_id, None)
             if live is None or live.ending is None:
                 return
+            self._listing.end(task_id)
             self._put(live.ending, save=False)
         self.on_change()
 
@@ -434,35 +410,13 @@ class Hub:
     def _forget(self, task_id: str) -> None:
         state = self._tasks.pop(task_id)
         self._counts[state.status.value] -= 1
+        self._listing.forget(task_id)
         self._log_next.pop(task_id, None)
         self._changes.tasks.pop(task_id, None)
         self._changes.logs.pop(task_id, None)
         self._changes.removed.append(task_id)
 
 
-Rank = tuple[bool, float, str]
-
-
-def _rank(state: TaskState) -> Rank:
-    return (state.ended, -state.created_at, state.task_id)
-
-
-def _cursor(state: TaskState) -> str:
-    return f"{int(state.ended)}.{state.created_at!r}.{state.task_id}"
-
-
-def _place(cursor: str) -> Rank:
-    group, _, rest = cursor.partition(".")
-    created, _, task_id = rest.rpartition(".")
-    try:
-        return (group == "1", -float(created), task_id)
-    except ValueError:
-        raise InvalidPayload(
-            f"before must be the `next` of an earlier answer, not {cursor[:80]!r}", field="before"
-        ) from None
-
-
 def _size_bytes(state: TaskState) -> int:
     result = state.result
     return 4096 + sum(file.size_bytes for file in state.files) + len(str(result or ""))
-

@@ -8,7 +8,7 @@ from typing import Any
 from socketprogress.core import state as states
 from socketprogress.core import steps as steps_of
 from socketprogress.core.ports import Report
-from socketprogress.core.progress import Pace
+from socketprogress.core.progress import Pace, finite
 from socketprogress.core.protocol import one_line
 from socketprogress.core.state import TaskFile, TaskState
 from socketprogress.core.steps import Steps
@@ -39,9 +39,21 @@ class Live:
         self._lease_s = lease_s
         self._heard = self._stepped = self._saved = now
 
-    def restart(self, now: float) -> None:
-        """Count the time from now on: the work begins."""
+    @classmethod
+    def resumed(cls, state: TaskState, now: float, *, lease_s: float | None) -> Live:
+        """Return what is known of a task whose earlier server has gone: its clocks go on."""
+        live = cls(now, lease_s=lease_s)
+        live.pace = Pace(now - (state.elapsed_s or 0.0))
+        live.pace.restart(now, state.current)
+        live.share.restart(now, state.progress or 0.0)
+        index = steps_of.running(state.steps)
+        live._stepped -= (state.steps[index].elapsed_s or 0.0) if index >= 0 else 0.0
+        return live
+
+    def restart(self, now: float, count: float = 0.0) -> None:
+        """Count the time from now on: the work begins, at this count."""
         self.pace, self.share = Pace(now), Pace(now)
+        self.pace.restart(now, count)
         self._stepped = self._heard = now
 
     def hear(self, now: float) -> None:
@@ -64,12 +76,17 @@ class Live:
         self._saved = now
         return True
 
+    def elapsed_s(self, now: float) -> float:
+        """Return the seconds since the work's start, those that it was lost excluded."""
+        return self.pace.elapsed_s(now if self.lost_at is None else self.lost_at)
+
     def timed(self, steps: Steps, now: float) -> Steps:
         """Return the steps with the running one's seconds."""
         index = steps_of.running(steps)
         if index < 0:
             return steps
-        step = replace(steps[index], elapsed_s=round(max(now - self._stepped, 0.0), 3))
+        until = now if self.lost_at is None else self.lost_at
+        step = replace(steps[index], elapsed_s=round(max(until - self._stepped, 0.0), 3))
         return (*steps[:index], step, *steps[index + 1 :])
 
     def enter(self, now: float) -> None:
@@ -99,8 +116,9 @@ def taken(state: TaskState, live: Live, report: Report, *, now: float, at: float
     reset = bool(report.get("reset"))
     steps, stepped = _entered(state.steps, live, report, now)
     current = report.get("current", 0 if stepped or reset else state.current)
-    current += report.get("advance", 0)
-    total = report.get("total", None if stepped else state.total)
+    counted = finite(current + report.get("advance", 0))
+    current = state.current if counted is None else counted
+    total = finite(report.get("total", None if stepped else state.total))
     if reset:
         live.pace.restart(now, current)
     live.pace.add(now, current)
@@ -117,7 +135,7 @@ def taken(state: TaskState, live: Live, report: Report, *, now: float, at: float
         steps=steps,
         rate=live.pace.rate,
         eta_s=live.eta_s(state, now, total),
-        elapsed_s=live.pace.elapsed_s(now),
+        elapsed_s=live.elapsed_s(now),
         **_words(report),
     )
 

@@ -193,7 +193,7 @@ def task(
     def mark(function: Function) -> Function:
         doc = inspect.getdoc(function) or ""
         definition = Definition(
-            name=name or getattr(function, "__name__", type(function).__name__),
+            name=name or str(getattr(function, "__name__", type(function).__name__)),
             function=function,
             title=title or "",
             description=doc.partition("\n")[0] if description is None else description,

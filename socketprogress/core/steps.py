@@ -39,18 +39,22 @@ class Step:
 
 Steps = tuple[Step, ...]
 
+MOST_WEIGHT = 1e9
+
 
 def make(names: Sequence[str] | Mapping[str, float]) -> Steps:
     """Return queued steps of equal weight, or of the weights that a mapping gives.
 
     Raises:
-        ConfigurationError: a name stands twice, or a weight is not above zero.
+        ConfigurationError: a name stands twice, or a weight is not above zero or too large.
     """
+    if isinstance(names, str):
+        raise ConfigurationError(f"steps are a list of names, not the text {names!r}")
     weights = dict(names) if isinstance(names, Mapping) else dict.fromkeys(names, 1.0)
     if len(weights) != len(names):
         raise ConfigurationError(f"step names must differ: {list(names)!r}")
-    if any(weight <= 0 for weight in weights.values()):
-        raise ConfigurationError(f"step weights must be above 0: {weights!r}")
+    if not all(0 < weight <= MOST_WEIGHT for weight in weights.values()):
+        raise ConfigurationError(f"step weights must be above 0, 1e9 at most: {weights!r}")
     return tuple(Step(str(name), float(weight)) for name, weight in weights.items())
 
 
@@ -65,11 +69,15 @@ def running(steps: Steps) -> int:
 
 
 def enter(steps: Steps, index: int) -> Steps:
-    """Return the steps with those before `index` completed, that one in progress, the rest queued."""
+    """Return the steps with those before `index` completed, that one in progress, the rest queued.
+
+    One that is in progress already keeps its percent; one that was completed starts again.
+    """
+    own = steps[index].progress if steps[index].status is Status.IN_PROGRESS else None
     return tuple(
         replace(step, status=Status.COMPLETED, progress=100.0)
         if i < index
-        else replace(step, status=Status.IN_PROGRESS, progress=step.progress or 0.0)
+        else replace(step, status=Status.IN_PROGRESS, progress=own or 0.0)
         if i == index
         else replace(step, status=Status.QUEUED, progress=None, elapsed_s=None)
         for i, step in enumerate(steps)
