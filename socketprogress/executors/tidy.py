@@ -44,6 +44,7 @@ class _Baseline:
     handlers: dict[int, Any]
     threads: frozenset[threading.Thread]
     streams: tuple[Any, Any, Any]
+    descriptors: tuple[tuple[int, int], ...]
     path: list[str]
     argv: list[str]
     umask: int
@@ -58,12 +59,15 @@ class _Baseline:
             handlers={number: signal.getsignal(number) for number in signal.valid_signals()},
             threads=frozenset(threading.enumerate()),
             streams=(sys.stdin, sys.stdout, sys.stderr),
+            descriptors=_standard_descriptors(),
             path=list(sys.path),
             argv=list(sys.argv),
             umask=umask,
         )
 
     def restore(self) -> None:
+        if _standard_descriptors() != self.descriptors or any(s.closed for s in self.streams):
+            raise OSError("standard input or output was closed or redirected")
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in self.handlers.items():
             if handler is not None and signal.getsignal(number) is not handler:
@@ -127,6 +131,12 @@ class Tidy:
         killed = kill_tree(os.getpid(), mark=self._mark)
         _reap()
         return killed
+
+
+def _standard_descriptors() -> tuple[tuple[int, int], ...]:
+    """Return what the descriptors 0, 1 and 2 are open on. Raises `OSError` for a closed one."""
+    stats = [os.fstat(descriptor) for descriptor in range(3)]
+    return tuple((stat.st_dev, stat.st_ino) for stat in stats)
 
 
 def _reap() -> bool:

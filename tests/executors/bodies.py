@@ -222,6 +222,18 @@ def spoil() -> None:
     sys.argv.append("spoilt")
 
 
+def close_descriptors() -> int:
+    os.close(1)
+    os.close(2)
+    return os.getpid()
+
+
+def close_streams() -> int:
+    sys.stdout.close()
+    sys.stderr.close()
+    return os.getpid()
+
+
 def state() -> dict[str, Any]:
     umask = os.umask(0o022)
     os.umask(umask)

@@ -218,6 +218,15 @@ def test_a_worker_is_used_again_and_finds_its_process_as_it_was(submit: Submit) 
     assert before["pythonpath"] == os.environ.get("PYTHONPATH")
 
 
+@pytest.mark.parametrize("body", ["close_descriptors", "close_streams"])
+def test_a_worker_whose_output_was_closed_is_not_used_again(submit: Submit, body: str) -> None:
+    worker = result_of(submit, body)
+    told, _ = submit("talk")
+    assert told.end().status is Status.COMPLETED
+    assert "from print" in told.lines
+    assert result_of(submit, "pid") != worker
+
+
 def test_a_worker_with_a_thread_left_in_it_is_not_used_again(submit: Submit) -> None:
     assert result_of(submit, "leave_thread") != result_of(submit, "pid")
 
@@ -382,3 +391,47 @@ def test_workers_and_their_children_die_with_a_killed_server(tmp_path: Path) -> 
 
     # Then
     until_gone(pids)
+
+
+PATCHED = """
+import runpy, sys, warnings
+from pathlib import Path
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import eventlet
+native = eventlet.patcher.original("threading")
+eventlet.monkey_patch()
+from socketprogress.executors.process import ProcessExecutor
+from socketprogress.executors.thread import ThreadExecutor
+shared = runpy.run_path(sys.argv[1])
+
+class Ends(list):
+    def started(self): pass
+    def reports(self, reports): pass
+    def ended(self, outcome): self.append(outcome)
+
+with eventlet.Timeout(30):
+    for executor in (ProcessExecutor(workers=1, threading=native), ThreadExecutor(threading=native)):
+        for cancel in (False, True):
+            ends = Ends()
+            body = "until_cancelled" if cancel else "in_steps"
+            job = shared["make_job"](body, Path(sys.argv[2]), steps={"Scan": 1.0, "Pack": 1.0})
+            running = executor.submit(job, ends)
+            if cancel:
+                running.cancel()
+            while not ends:
+                eventlet.sleep(0.001)
+            print(ends[0].status.value)
+        executor.close(5.0)
+"""
+
+
+def test_bodies_run_and_are_cancelled_under_a_monkey_patched_application(tmp_path: Path) -> None:
+    recorder = str(Path(__file__).with_name("recorder.py"))
+    done = subprocess.run(
+        [sys.executable, "-c", PATCHED, recorder, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == ["completed", "cancelled"] * 2, done.stderr
