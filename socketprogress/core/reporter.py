@@ -308,5 +308,3 @@ class Sampler:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-

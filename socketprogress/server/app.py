@@ -9,10 +9,11 @@ from typing import Any
 
 from socketprogress.core.errors import ConfigurationError
 from socketprogress.core.registry import Registry
+from socketprogress.server.bridge import listen
 from socketprogress.server.datadir import lock_data
 from socketprogress.server.extension import SocketProgress
 from socketprogress.server.loading import load_definitions
-from socketprogress.server.runtime import choose, listen
+from socketprogress.server.runtime import choose
 from socketprogress.server.settings import Settings
 
 __all__ = ["Server", "create_server"]

@@ -113,5 +113,3 @@ class Emitter:
         if self._fanout.behind:
             return CATCH_UP_S
         return self._list_pause_s if self._lists.waiting else None
-
-

@@ -118,7 +118,9 @@ class Engine:
 
     def _hub(self) -> Hub:
         settings = self.settings
-        store = open_store(settings.store or "sqlite:", data=settings.data, threading=self.runtime.threading)
+        store = open_store(
+            settings.store or "sqlite:", data=settings.data, threading=self.runtime.threading
+        )
         return Hub(
             store=store,
             clock=self._clock,

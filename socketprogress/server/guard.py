@@ -32,7 +32,7 @@ def guard(server: Any) -> None:
     def on_message(eio_sid: str, data: Any) -> Any:
         try:
             return received(eio_sid, data)
-        except Exception as exc:  # whatever a stranger's packet makes the library raise
+        except Exception as exc:  # noqa: BLE001 - whatever a packet makes the library raise
             log.info("closing connection %s: %s: %s", eio_sid, type(exc).__name__, exc)
             close_connection(server, eio_sid)
             return None
@@ -61,7 +61,7 @@ def _guard_socket(eio: Any, eio_sid: str) -> None:
     def guarded_handler(ws: Any) -> Any:
         try:
             return serve(ws)
-        except Exception as exc:  # a frame that decodes to no packet ends the connection, not more
+        except Exception as exc:  # noqa: BLE001 - a bad frame ends its connection, not more
             log.info("closing connection %s: %s: %s", eio_sid, type(exc).__name__, exc)
             connection.close(wait=False, abort=True, reason=eio.reason.TRANSPORT_ERROR)
             return []

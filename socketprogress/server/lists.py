@@ -85,7 +85,9 @@ class ListWatchers:
         for sid in [sid for sid in self._behind if self._fanout.free(sid)]:
             missed = self._behind.pop(sid)
             group = self._of[sid]
-            self._fanout.one(sid, "tasks_update", self._payload(missed, missed - group.shown, counts))
+            self._fanout.one(
+                sid, "tasks_update", self._payload(missed, missed - group.shown, counts)
+            )
         for group in self._groups.values():
             if not group.changed and not group.removed:
                 continue
@@ -104,7 +106,9 @@ class ListWatchers:
             group.changed.discard(task_id)
             group.removed.add(task_id)
 
-    def _payload(self, changed: set[str], removed: set[str], counts: dict[str, int]) -> dict[str, Any]:
+    def _payload(
+        self, changed: set[str], removed: set[str], counts: dict[str, int]
+    ) -> dict[str, Any]:
         states = (self._hub.find(task_id) for task_id in changed - removed)
         return {
             "tasks": [summary(state) for state in states if state is not None],

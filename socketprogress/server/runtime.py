@@ -13,18 +13,17 @@ import socket
 import sys
 import threading
 import warnings
-from collections import deque
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Protocol, TypeVar
 
 from socketprogress.core.errors import ConfigurationError
+from socketprogress.server.bridge import BACKLOG, Bridge, LoopSignal
 
-__all__ = ["BACKLOG", "Runtime", "Signal", "choose", "listen"]
+__all__ = ["Runtime", "Signal", "choose"]
 
 log = logging.getLogger(__name__)
 
-BACKLOG = 1024
 IDLE_REQUEST_S = 60
 T = TypeVar("T")
 Wsgi = Callable[..., Any]
@@ -76,26 +75,6 @@ class Runtime(Protocol):
         """Make `serve` return; callable from a signal handler and from any thread."""
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket listening at the address, and nobody else's: no SO_REUSEPORT.
-
-    Raises:
-        OSError: the port is taken, or the host is not this machine's.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Connections inherit it. Without it a second small write waits 40 ms for the first's ack.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        listener.bind((host, port))
-        listener.listen(BACKLOG)
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
 def choose(mode: str) -> Runtime:
     """Return the runtime of an async mode.
 
@@ -116,66 +95,6 @@ def choose(mode: str) -> Runtime:
             f"async mode {mode!r} needs a package that is not installed ({exc}); "
             f"pip install 'socketprogress[{mode}]'"
         ) from exc
-
-
-class Bridge:
-    """Carries functions from native threads to a loop: a deque and a socket that wakes its pump."""
-
-    def __init__(self) -> None:
-        self._calls: deque[Callable[[], Any]] = deque()
-        self.reader, self._writer = socket.socketpair()
-        self.reader.setblocking(False)
-        self._writer.setblocking(False)
-
-    def call(self, function: Callable[[], Any]) -> None:
-        """Take a function; one byte in the socket is wake-up enough for all that wait."""
-        self._calls.append(function)
-        try:
-            self._writer.send(b"\0")
-        except BlockingIOError:
-            return  # so many bytes wait already that the pump cannot miss them
-
-    def run_all(self) -> None:
-        """Empty the socket and run what waits."""
-        try:
-            while self.reader.recv(4096):
-                pass
-        except BlockingIOError:
-            pass
-        while self._calls:
-            function = self._calls.popleft()
-            try:
-                function()
-            except Exception:  # one caller's failure must not end the pump for the others
-                log.exception("a call on the loop failed")
-
-
-class LoopSignal:
-    """A loop's own event, which native threads set through the bridge."""
-
-    def __init__(self, event: Any, is_loop: Callable[[], bool], call: Callable[..., None]) -> None:
-        self._event, self._is_loop, self._call = event, is_loop, call
-        self._set = False
-
-    def set(self) -> None:
-        """Wake whoever waits."""
-        if self._set:
-            return
-        self._set = True
-        if self._is_loop():
-            self._event.set()
-        else:
-            self._call(self._event.set)
-
-    def clear(self) -> None:
-        """Let the next `wait` wait again."""
-        self._event.clear()
-        self._set = False
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait up to `timeout` seconds; return whether it was set."""
-        self._event.wait(timeout)
-        return self._set
 
 
 class ThreadingRuntime:
@@ -226,8 +145,8 @@ class ThreadingRuntime:
         class Server(ThreadedWSGIServer):
             request_queue_size = BACKLOG
 
-            def handle_error(self, request: Any, client_address: Any) -> None:
-                log.debug("a connection broke", exc_info=True)
+            def handle_error(self, *args: Any) -> None:
+                log.debug("a connection broke: %s", sys.exc_info()[1])
 
         host, port = listener.getsockname()[:2]
         self._server = Server(host, port, app, Handler, fd=listener.fileno())
@@ -329,9 +248,7 @@ def _unmask_fast() -> None:
     """
     from eventlet.websocket import RFC6455WebSocket  # noqa: PLC0415
 
-    def apply_mask(
-        data: bytes, mask: Any, length: int | None = None, offset: int = 0
-    ) -> bytes:
+    def apply_mask(data: bytes, mask: Any, length: int | None = None, offset: int = 0) -> bytes:
         size = len(data) if length is None else length
         if not size:
             return b""

@@ -242,5 +242,3 @@ class Service:
                 self._supervisors.pop(job.task_id, None)
 
         self._spawn(supervise)
-
-
