@@ -155,7 +155,7 @@ def _files(state: TaskState, prefix: str) -> list[dict[str, Any]]:
         {
             "name": file.name,
             "size_bytes": file.size_bytes,
-            "url": f"{prefix}/api/tasks/{state.task_id}/files/{quote(file.name)}",
+            "url": f"{prefix}/api/tasks/{state.task_id}/files/{quote(file.name, errors='replace')}",
         }
         for file in state.files
     ]

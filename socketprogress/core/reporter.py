@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import os
+import re
 import shutil
+import stat
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from typing import Any, Self, TypeVar
 
 from socketprogress.core.errors import Cancelled, ConfigurationError
 from socketprogress.core.ports import Report, Sink, Threading
+from socketprogress.core.progress import finite
 
 __all__ = ["Reporter", "Sampler"]
 
@@ -29,14 +31,21 @@ log = logging.getLogger(__name__)
 
 LINES_A_SAMPLE = 500
 LINE_CHARS = 2_000
+NO_LENGTH = (AttributeError, NotImplementedError, OverflowError, TypeError)
 
 
-def _finite(value: Any) -> float | None:
-    """Return a plain, finite number, or None: counts may be of any numeric type."""
-    if value is None or type(value) is int:
-        return value
-    number = float(value)
-    return number if math.isfinite(number) else None
+def _count(value: Any) -> float:
+    return finite(value) or 0
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+PLAIN = {"current": _count, "total": finite, "message": _text, "unit": _text, "title": _text}
+"""How an attribute, which may be of any type, becomes what goes into a report."""
+
+ODD = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class Reporter:
@@ -77,20 +86,25 @@ class Reporter:
         self.cancel_requested = False
         self._steps = tuple(steps)
         self._output_dir = output_dir
-        self._sent: Report = {"current": 0, "message": "", "unit": unit, "title": self.title}
-        self._sent["total"] = None
+        self._sent: dict[str, Any] = {"current": 0, "total": None, "message": ""}
+        self._sent |= {"unit": unit, "title": self.title}
+        self._unreadable: set[str] = set()
         self._pending: deque[Report] = deque()
         self._lines: deque[str] = deque(maxlen=LINES_A_SAMPLE)
         self._lines_seen = 0
         self._lines_sent = 0
         self._files: dict[str, int] = {}
-        self._lock = threading.Lock()
+        # Re-entrant, since a signal handler or a `__str__` of the user's may log while it is held.
+        self._lock = threading.RLock()
 
     def __repr__(self) -> str:
         return f"<Reporter {self.task_id or self.name} {self.current}/{self.total}>"
 
     def advance(self, n: float = 1) -> None:
         """Count `n` more units done.
+
+        Takes no lock, since it is called most: threads that count on one reporter hold one of
+        their own around it, or have one reporter each.
 
         Raises:
             Cancelled: somebody has asked for the task's end.
@@ -117,7 +131,8 @@ class Reporter:
         with self._lock:
             self._take_changes()
             self.current, self.total, self.message = 0, total, message
-            self._begin_again({"step": name, "current": 0, "total": total, "message": message})
+            self._sent |= {"current": 0, "total": None, "message": ""}
+            self._take_changes({"step": name, "current": 0, "total": None, "message": ""})
 
     def reset(self, total: float | None = None) -> None:
         """Start the counts and the percent again, with a new total if one is given."""
@@ -126,13 +141,13 @@ class Reporter:
             self.current = 0
             if total is not None:
                 self.total = total
-            self._begin_again({"reset": True, "current": 0, "total": self.total})
+            self._sent["current"] = 0
+            self._take_changes({"reset": True, "current": 0})
 
     def log(self, line: str) -> None:
         """Add a line (or several, at line breaks) to the task's log."""
-        for part in str(line).splitlines() or [""]:
-            self._lines_seen += 1
-            self._lines.append(part[:LINE_CHARS])
+        with self._lock:
+            self._write(str(line).splitlines() or [""])
         if self.cancel_requested:
             self.check()
 
@@ -142,7 +157,7 @@ class Reporter:
         The total is the items' length, where they have one and none is given.
         """
         if total is None:
-            with contextlib.suppress(TypeError):
+            with contextlib.suppress(*NO_LENGTH):
                 total = len(items)  # type: ignore[arg-type]
         if total is not None:
             self.total = self.current + total
@@ -163,58 +178,66 @@ class Reporter:
     def add_file(self, path: str | os.PathLike[str]) -> None:
         """Offer a file as a result; one outside of `output_dir` is copied there.
 
+        Characters of its name that cannot be shown become ``_``; a second file of a name replaces
+        the first.
+
         Raises:
             Cancelled: somebody has asked for the task's end.
             FileNotFoundError: there is no such file.
+            OSError: it is no file, or it cannot be copied.
         """
         self.check()
         source = Path(path)
-        target = self.output_dir / source.name
-        if source.resolve().parent != target.parent.resolve():
+        if not stat.S_ISREG(source.stat().st_mode):
+            raise OSError(f"{str(source)!r} is no file; pack a folder to offer it")
+        target = self.output_dir / ODD.sub("_", source.name)
+        if source.parent.resolve() / source.name != target.parent.resolve() / target.name:
             shutil.copyfile(source, target)
-        self._files[target.name] = target.stat().st_size
-        self._pending.append(
-            {"files": [{"name": n, "size_bytes": size} for n, size in self._files.items()]}
-        )
+        with self._lock:
+            self._files[target.name] = target.stat().st_size
+            files = [{"name": name, "size_bytes": size} for name, size in self._files.items()]
+            self._pending.append({"files": files})
 
     def collect(self) -> list[Report]:
         """Return what changed since the last call, oldest first; for samplers and executors."""
         with self._lock:
             self._take_changes()
-        reports: list[Report] = []
-        while self._pending:
-            reports.append(self._pending.popleft())
-        lines = self._take_lines()
+            reports = list(self._pending)
+            self._pending.clear()
+            lines = self._take_lines()
         if lines:
             reports.append({"log": lines})
         for report in reports:
             report["task_id"] = self.task_id
         return reports
 
-    def _begin_again(self, report: Report) -> None:
-        self._sent.update(report)
-        self._pending.append(report)
-
-    def _take_changes(self) -> None:
-        report: Report = {}
-        sent = self._sent
-        now = {
-            "current": _finite(self.current) or 0,
-            "total": _finite(self.total),
-            "message": str(self.message),
-            "unit": str(self.unit),
-            "title": str(self.title),
-        }
-        for key, value in now.items():
-            if value != sent.get(key):
-                report[key] = sent[key] = value  # type: ignore[literal-required]
+    def _take_changes(self, report: Report | None = None) -> None:
+        report = {} if report is None else report
+        for key, plain in PLAIN.items():
+            try:
+                value = plain(getattr(self, key))
+            except Exception as exc:  # noqa: BLE001 - a user's type may raise anything; logged below
+                self._note_unreadable(key, exc)
+                continue
+            if value != self._sent[key]:
+                report[key] = self._sent[key] = value  # type: ignore[literal-required]
         if report:
             self._pending.append(report)
 
+    def _note_unreadable(self, key: str, exc: Exception) -> None:
+        if key not in self._unreadable:
+            self._unreadable.add(key)
+            kind = type(exc).__name__
+            log.warning("the %s of %s cannot be read", key, self.task_id or self.name, exc_info=exc)
+            self._write([f"The {key} is left out: reading it raised {kind}"])
+
+    def _write(self, lines: Sequence[str]) -> None:
+        self._lines_seen += len(lines)
+        self._lines.extend(line[:LINE_CHARS] for line in lines)
+
     def _take_lines(self) -> list[str]:
-        lines: list[str] = []
-        while self._lines:
-            lines.append(self._lines.popleft())
+        lines = list(self._lines)
+        self._lines.clear()
         left_out = self._lines_seen - self._lines_sent - len(lines)
         self._lines_sent = self._lines_seen
         if left_out > 0:
@@ -291,17 +314,13 @@ class Sampler:
                 self._wake.clear()
                 continue
             sleeper.wait(self._interval_s)
-            idle = 0 if self._look_safely() else idle + 1
-            if idle >= self._looks_idle:
-                idle = 0
-                self._sink.send([])
-
-    def _look_safely(self) -> bool:
-        try:
-            return self.look()
-        except Exception:  # a user's __eq__ or __len__ may raise anything; the next look may work
-            log.exception("a look at the reporters failed")
-            return True
+            try:
+                idle = 0 if self.look() else idle + 1
+                if idle >= self._looks_idle:
+                    idle = 0
+                    self._sink.send([])
+            except Exception:  # the sink's; the other reporters' next looks must not end for it
+                log.exception("a look at the reporters failed")
 
     def __enter__(self) -> Self:
         return self
