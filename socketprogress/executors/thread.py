@@ -202,6 +202,7 @@ class _Run:
         self._executor.after(ask_s, self._force)
 
     def end_if_refused(self) -> None:
+        """Tell the end of a run that came after the close."""
         self.told.end(CANCELLED)
 
     def _force(self) -> None:
