@@ -55,7 +55,7 @@ class Swarm:
     """
 
     def __init__(
-        self, url: str, count: int, *, keep: Callable[[str], bool] = lambda name: True
+        self, url: str, count: int, *, keep: Callable[[str], bool] = lambda _: True
     ) -> None:
         parts = urlsplit(url)
         self._address = (parts.hostname or "127.0.0.1", parts.port or 80)

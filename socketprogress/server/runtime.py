@@ -145,7 +145,7 @@ class ThreadingRuntime:
         class Server(ThreadedWSGIServer):
             request_queue_size = BACKLOG
 
-            def handle_error(self, *args: Any) -> None:
+            def handle_error(self, *_: Any) -> None:
                 log.debug("a connection broke: %s", sys.exc_info()[1])
 
         host, port = listener.getsockname()[:2]
