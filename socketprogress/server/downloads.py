@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from flask import Response, request
 from werkzeug.datastructures import ContentRange
+from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from werkzeug.http import is_resource_modified
 
 from socketprogress.core.errors import UnknownTask
@@ -30,11 +31,16 @@ def send_file(path: Path, runtime: Runtime) -> Response:
 
     Raises:
         UnknownTask: it is not there, or is a link.
+        RequestedRangeNotSatisfiable (416): the range begins behind the file's end.
     """
     file: BinaryIO = runtime.run_blocking(_open, path)
     stat = os.fstat(file.fileno())
     etag = f"{stat.st_mtime_ns:x}-{stat.st_size:x}"
-    first, end = _part(stat.st_size, etag)
+    try:
+        first, end = _part(stat.st_size, etag)
+    except RequestedRangeNotSatisfiable:
+        file.close()
+        raise
     is_part = (first, end) != (0, stat.st_size)
     response = Response(
         _Pieces(file, first, end - first, runtime),
@@ -76,7 +82,10 @@ def _part(size: int, etag: str) -> tuple[int, int]:
         return 0, size
     if "If-Range" in request.headers and request.if_range.etag != etag:
         return 0, size
-    return wanted.range_for_length(size) or (0, size)
+    part = wanted.range_for_length(size)
+    if part is None:
+        raise RequestedRangeNotSatisfiable(size, description=f"the file has {size} bytes")
+    return part
 
 
 class _Pieces(Iterator[bytes]):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any, cast
 
 from flask import Response, g, make_response, render_template, request, url_for
 
+from socketprogress.core.errors import RateLimited
 from socketprogress.core.protocol import snapshot
 from socketprogress.core.state import TaskState
 from socketprogress.server.access import Access, Role
@@ -53,9 +55,11 @@ class Face:
     refresh_s: int
 
     def role(self) -> Role | None:
-        """Return the role of whoever sent this request."""
+        """Return the role of whoever sent this request; who guesses too often has none."""
         if "socketprogress_role" not in g:
-            g.socketprogress_role = self.access.allows(request.environ)
+            g.socketprogress_role = None
+            with contextlib.suppress(RateLimited):
+                g.socketprogress_role = self.access.allows(request.environ)
         return cast("Role | None", g.socketprogress_role)
 
     def prefix(self) -> str:
@@ -91,12 +95,11 @@ class Face:
 
     def render(self, template: str, status: int = 200, /, **context: Any) -> Response:
         """Return a page."""
-        html = render_template(
-            f"socketprogress/{template}",
-            url=self.url,
-            static=self.static,
-            csrf_token=csrf_token,
-            page=self.page(),
-            **context,
-        )
+        shared = {
+            "url": self.url,
+            "static": self.static,
+            "csrf_token": csrf_token,
+            "page": self.page(),
+        }
+        html = render_template(f"socketprogress/{template}", **{**shared, **context})
         return make_response(html, status)

@@ -6,7 +6,7 @@ import math
 import time
 from typing import Any
 
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, current_app, g, request
 from flask.blueprints import BlueprintSetupState
 from werkzeug.exceptions import HTTPException
 
@@ -86,12 +86,10 @@ def _add_door(blueprint: Blueprint, face: Face) -> None:
         if role is None:
             return None
         if not _is_json(request.path, _mounted(face)):
-            arrived = arrive(face)
-            if arrived is not None:
-                return arrived
-            if face.role() is None:
-                return login_page(face, 401)
-        has = face.access.connection(request.environ)
+            shown = arrive(face) or (login_page(face, 401) if face.role() is None else None)
+            if shown is not None:
+                return shown
+        has = g.socketprogress_role = face.access.connection(request.environ)
         face.access.need(has, role)
         return None
 

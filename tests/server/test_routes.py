@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-
 Make = Callable[..., Any]
 
 
@@ -394,6 +393,7 @@ def test_a_result_file_is_an_attachment_whole_or_in_part(web: Make) -> None:
 
     # When
     head = server.client.head(file["url"])
+    head.close()
     whole = server.client.get(file["url"])
     part = server.client.get(file["url"], headers={"Range": "bytes=10-14"})
     tail = server.client.get(file["url"], headers={"Range": "bytes=-3"})
@@ -477,7 +477,7 @@ def test_a_bug_is_logged_and_its_traceback_reaches_nobody(
     web: Make, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = web()
-    monkeypatch.setattr(server.progress.engine.hub, "_live", None)
+    monkeypatch.setattr(server.progress.engine.hub, "page", None)
 
     response = server.get("/api/tasks")
     page = server.get("/")
