@@ -34,10 +34,7 @@ IDLE_S = 0.5
 LINGER_S = 1.0
 GRACE_S = 0.7  # shorter than what a worker process itself is given
 ROWS, COLUMNS = 40, 120
-BURST_LINES, BURST_S = (
-    250,
-    0.06,
-)  # a sample of the reporter holds 500 lines, and there are 20 a second
+BURST_LINES, BURST_S = 250, 0.06  # a sample holds 500 lines, 20 are taken a second
 PACED_LINES = 20_000  # beyond, the command's speed is worth more than the whole log
 STARTS_AGAIN = (0.95, 0.5)  # a bar that was above the first share and is below the second
 
