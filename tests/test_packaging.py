@@ -36,7 +36,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _run(sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(folder), cwd=tree)
     (archive,) = folder.glob("*.tar.gz")
     with tarfile.open(archive) as packed:
-        packed.extractall(folder / "unpacked", filter="data")  # noqa: S202 - our own, filtered
+        packed.extractall(folder / "unpacked", filter="data")
     (source,) = (folder / "unpacked").iterdir()
     _run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder), cwd=source)
     (built,) = folder.glob("*.whl")
@@ -53,7 +53,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         _run(str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
     )
     with zipfile.ZipFile(wheel) as packed:
-        packed.extractall(home)
+        packed.extractall(home)  # noqa: S202 - the wheel that was just built
     # Only plain entries of a .pth are followed from here: an editable install of this project is
     # a .pth of its own in the folder named, which stays unread.
     (home / "others.pth").write_text("\n".join(_other_packages()), encoding="utf-8")
