@@ -40,6 +40,7 @@ export class Connection {
     this.#socket = io(page.namespace, {
       path: page.socket_path,
       transports: ["websocket", "polling"],
+      tryAllTransports: true,
       reconnectionDelay: FIRST_WAIT_MS,
       reconnectionDelayMax: LONGEST_WAIT_MS / 3,
       autoConnect: false,
@@ -115,7 +116,7 @@ export class Connection {
   #refused(error) {
     const code = error.data?.code;
     if (code === "unauthorized" || code === "forbidden") {
-      this.#onSign("refused", `Disconnected: ${error.message}`);
+      this.#onSign("refused", `Disconnected: ${error.message}. Load the page again to sign in.`);
       return;
     }
     this.#onSign("reconnecting", "Disconnected from the server. Reconnecting…");

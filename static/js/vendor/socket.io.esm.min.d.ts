@@ -11,6 +11,7 @@ export interface Socket {
 export interface Options {
   path: string;
   transports: string[];
+  tryAllTransports: boolean;
   reconnectionDelay: number;
   reconnectionDelayMax: number;
   autoConnect: boolean;
