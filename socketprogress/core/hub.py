@@ -18,7 +18,7 @@ from socketprogress.core.errors import AlreadyRunning, UnknownTask
 from socketprogress.core.intake import Live, taken
 from socketprogress.core.listing import Filter, Listing, Page
 from socketprogress.core.ports import Clock, Lock, Report, Store
-from socketprogress.core.protocol import STATUSES
+from socketprogress.core.protocol import STATUSES, log_line
 from socketprogress.core.retention import Retention, surplus
 from socketprogress.core.state import TaskError, TaskFile, TaskState
 from socketprogress.core.steps import Status
@@ -397,6 +397,7 @@ class Hub:
         self.on_change()
 
     def _log(self, task_id: str, lines: Sequence[str]) -> None:
+        lines = [log_line(line) for line in lines]
         offset = self.log_next(task_id)
         self._log_next[task_id] = offset + len(lines)
         self.store.append_log(task_id, offset, lines)

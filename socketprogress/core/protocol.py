@@ -14,6 +14,7 @@ __all__ = [
     "EVENTS",
     "STATUSES",
     "check_task_id",
+    "log_line",
     "one_line",
     "snapshot",
     "summary",
@@ -33,6 +34,7 @@ EVENTS = (
     "retry_task",
     "get_log",
 )
+LOG_LINE_CHARS = 2_000
 STATUSES = tuple(status.value for status in Status)
 
 _TASK_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
@@ -57,6 +59,12 @@ def one_line(text: str, most: int) -> str:
     """Return the text on one line, without control characters and lone surrogates, cut to `most`."""
     clean = _CONTROL.sub(" ", text[: 4 * most]).strip()
     return clean.encode("utf-8", "replace").decode("utf-8")[:most]
+
+
+def log_line(line: str) -> str:
+    """Return a line of a log as every store and wire can carry it, cut to 2,000 characters."""
+    line = line[:LOG_LINE_CHARS]
+    return line if line.isascii() else line.encode("utf-8", "replace").decode("utf-8")
 
 
 def task_room(task_id: str) -> str:

@@ -137,7 +137,7 @@ class Engine:
         return {
             "process": self._processes,
             "thread": ThreadExecutor(slots=self.settings.threads, threading=native),
-            "hub": HubExecutor(self.runtime.spawn),
+            "hub": HubExecutor(self.runtime.spawn, threading=native),
         }
 
     def _wire(self) -> None:

@@ -100,7 +100,7 @@ class Service:
         state, is_new = self.hub.create(
             definition.name,
             title=one_line(title or "", self.settings.max_title_chars)
-            or definition.title_for(self._shown(checked)),
+            or definition.title_for(self._shown(definition, checked)),
             task_id=task_id,
             max_running=definition.max_running,
             lease_s=LEASE_S if definition.where == "process" else None,
@@ -209,9 +209,10 @@ class Service:
             raise Unavailable(f"this server has no {definition.where!r} executor")
         return executor
 
-    def _shown(self, args: Mapping[str, Any]) -> dict[str, Any]:
+    def _shown(self, definition: Definition, args: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments as a title has them: paths from the root on."""
         root = str(self.settings.root.resolve())
-        shown = dict(args)
+        shown = {**dict.fromkeys(definition.binding.paths, Path(root).name), **args}
         for name, value in args.items():
             if isinstance(value, str) and value.startswith(root):
                 shown[name] = value[len(root) :].lstrip("/") or Path(root).name
