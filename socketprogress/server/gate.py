@@ -164,59 +164,79 @@ class Gate:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Refuse the request, or hand it on."""
-        path = environ.get("PATH_INFO", "")
-        is_socket = _is_below(path, self._socket_path)
-        if not is_socket and not _is_below(path, self._prefix):
-            return self._app(environ, start_response)
-        if path == f"{self._prefix}/healthz":
-            return self._app(environ, start_response)
         try:
-            self._access.check_host(environ)
-            strict = is_socket or environ["REQUEST_METHOD"] not in SAFE_METHODS
-            origin = self._access.check_origin(environ, strict=strict)
-            if origin is not None:
-                if _is_preflight(environ):
-                    return _preflight(origin, start_response)
-                start_response = _sharing(start_response, origin)
-            if is_socket:
-                return self._engine(environ, start_response)
+            origin = self._check(environ)
         except WireError as exc:
             return _refusal(exc, start_response)
-        return self._app(environ, start_response)
-
-    def _engine(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        if origin is not None:
+            if _is_preflight(environ):
+                return _preflight(origin, start_response)
+            start_response = _sharing(start_response, origin)
+        if not self._is_socket(environ):
+            return self._app(environ, start_response)
         # Compression costs 92 KiB a client and four times the framing.
         environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
-        address = str(environ.get("REMOTE_ADDR", ""))
-        sid = _sid(environ)
-        is_websocket = environ.get("HTTP_UPGRADE", "").lower() == "websocket"
-        if sid is not None:
-            self.sessions.check(sid, self._access.credentials(environ))
-            if not is_websocket:
-                return self._app(environ, start_response)
-            try:
-                return self._app(environ, start_response)
-            finally:
-                self.sessions.ended(sid)
-        self.sessions.check_room(address)
-        if is_websocket:
-            # The call lasts as long as the WebSocket, in every async mode.
+        if environ.get("HTTP_UPGRADE", "").lower() == "websocket":
+            return self._websocket(environ, start_response)
+        return self._polling(environ, start_response)
+
+    def refuses(self, environ: Environ) -> bool:
+        """Return whether a request would be refused; for servers that upgrade before they ask."""
+        try:
+            self._check(environ)
+        except WireError:
+            return True
+        return False
+
+    def _check(self, environ: Environ) -> str | None:
+        path = environ.get("PATH_INFO", "")
+        is_socket = self._is_socket(environ)
+        is_ours = is_socket or _is_below(path, self._prefix)
+        if not is_ours or path == f"{self._prefix}/healthz":
+            return None
+        self._access.check_host(environ)
+        strict = is_socket or environ["REQUEST_METHOD"] not in SAFE_METHODS
+        origin = self._access.check_origin(environ, strict=strict)
+        if is_socket:
+            sid = _sid(environ)
+            if sid is None:
+                self.sessions.check_room(_address(environ))
+            else:
+                self.sessions.check(sid, self._access.credentials(environ))
+        return origin
+
+    def _is_socket(self, environ: Environ) -> bool:
+        return _is_below(environ.get("PATH_INFO", ""), self._socket_path)
+
+    def _websocket(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Hand a WebSocket on; the call lasts as long as it does, in every async mode."""
+        address, sid = _address(environ), _sid(environ)
+        if sid is None:
             self.sessions.enter(address)
-            try:
-                return self._app(environ, start_response)
-            finally:
+        try:
+            return self._app(environ, start_response)
+        finally:
+            if sid is None:
                 self.sessions.leave(address)
+            else:
+                self.sessions.ended(sid)
+
+    def _polling(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         body = self._app(environ, start_response)
-        if isinstance(body, (list, tuple)) and body:
+        if _sid(environ) is None and isinstance(body, (list, tuple)) and body:
             opened = OPENED.search(body[0])
             if opened:
                 credentials = self._access.credentials(environ)
-                self.sessions.bind(opened.group(1).decode(), address, credentials)
+                self.sessions.bind(opened.group(1).decode(), _address(environ), credentials)
         return body
 
 
 def _is_below(path: str, prefix: str) -> bool:
     return not prefix or path == prefix or path.startswith(f"{prefix}/")
+
+
+def _address(environ: Environ) -> str:
+    return str(environ.get("REMOTE_ADDR", ""))
 
 
 def _sid(environ: Environ) -> str | None:

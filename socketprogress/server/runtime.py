@@ -313,6 +313,11 @@ class GeventRuntime:
         server = gevent.pywsgi.WSGIServer(
             green, app, log=None, error_log=_Quiet(), handler_class=self._handler
         )
+        # gevent-websocket upgrades before it asks the application; what that would refuse it gets
+        # as a plain request, and refuses.
+        refuses = getattr(getattr(app, "wsgi_app", app), "refuses", None)
+        if refuses is not None:
+            server.pre_start_hook = lambda handler: refuses(handler.environ)
         server.start()
         ready()
         self._stop_signal.wait()
