@@ -243,7 +243,8 @@ class Access:
         if address is not None and (address.is_loopback or self._any_address):
             return
         raise Forbidden(
-            f"this server does not answer to the host {name[:80]!r}; add it to its host names"
+            f"this server does not answer to the host {name[:80]!r}; "
+            f"if it should, start it with --origin http://{name[:80]}"
         )
 
     def check_origin(self, environ: Mapping[str, Any], *, strict: bool = False) -> str | None:
@@ -269,7 +270,10 @@ class Access:
             scheme = SCHEMES.get(scheme, scheme)
             name, port = _host(environ)
             if origin is None or origin != (scheme, name, port or DEFAULT_PORTS.get(scheme)):
-                raise Forbidden(f"a page of {str(given)[:80]!r} may not talk to this server")
+                raise Forbidden(
+                    f"a page of {str(given)[:80]!r} may not talk to this server; "
+                    "if it should, start the server with --origin"
+                )
         if strict and environ.get("HTTP_SEC_FETCH_SITE", "").lower() == "cross-site":
             raise Forbidden("a page of another site may not do this")
         return None

@@ -53,7 +53,10 @@ class Server:
             OSError: the port is taken, or the host is not this machine's.
         """
         self._listener = listen(self.settings.host, self.settings.port)
-        self.progress.engine.access.port = int(self._listener.getsockname()[1])
+        port = int(self._listener.getsockname()[1])
+        self.progress.engine.access.port = port
+        # Two servers on one machine share their cookies, whatever their ports.
+        self.app.config["SESSION_COOKIE_NAME"] = f"socketprogress_session_{port}"
         return self.url
 
     def serve(self, on_ready: Callable[[str], None]) -> None:
@@ -88,6 +91,7 @@ class Server:
         )
         load_definitions(progress.registry, settings)
         app = Flask("socketprogress", static_folder=None, template_folder=None)
+        app.config["SESSION_COOKIE_SAMESITE"] = "Lax"
         progress.init_app(
             app,
             settings=settings,

@@ -176,7 +176,8 @@ class Gate:
             return self._app(environ, start_response)
         # Compression costs 92 KiB a client and four times the framing.
         environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
-        if environ.get("HTTP_UPGRADE", "").lower() == "websocket":
+        is_upgrade = environ.get("HTTP_UPGRADE", "").lower() == "websocket"
+        if is_upgrade and _asked(environ, "transport") == "websocket":
             return self._websocket(environ, start_response)
         return self._polling(environ, start_response)
 
@@ -198,7 +199,7 @@ class Gate:
         strict = is_socket or environ["REQUEST_METHOD"] not in SAFE_METHODS
         origin = self._access.check_origin(environ, strict=strict)
         if is_socket:
-            sid = _sid(environ)
+            sid = _asked(environ, "sid")
             if sid is None:
                 self.sessions.check_room(_address(environ))
             else:
@@ -210,7 +211,7 @@ class Gate:
 
     def _websocket(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Hand a WebSocket on; the call lasts as long as it does, in every async mode."""
-        address, sid = _address(environ), _sid(environ)
+        address, sid = _address(environ), _asked(environ, "sid")
         if sid is None:
             self.sessions.enter(address)
         try:
@@ -223,7 +224,7 @@ class Gate:
 
     def _polling(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         body = self._app(environ, start_response)
-        if _sid(environ) is None and isinstance(body, (list, tuple)) and body:
+        if _asked(environ, "sid") is None and isinstance(body, (list, tuple)) and body:
             opened = OPENED.search(body[0])
             if opened:
                 credentials = self._access.credentials(environ)
@@ -239,9 +240,9 @@ def _address(environ: Environ) -> str:
     return str(environ.get("REMOTE_ADDR", ""))
 
 
-def _sid(environ: Environ) -> str | None:
+def _asked(environ: Environ, name: str) -> str | None:
     query = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
-    return query["sid"][0] if "sid" in query else None
+    return query[name][0] if name in query else None
 
 
 def _is_preflight(environ: Environ) -> bool:

@@ -111,9 +111,10 @@ def _add_login(blueprint: Blueprint, face: Face) -> None:
     @blueprint.get("/login")
     @needs(None)
     def login() -> Response:
-        if not face.access.needs_token:
-            return see_other(face.url("list"))
-        return login_page(face, 200)
+        arrived = arrive(face)
+        if arrived is None and face.role() is not None:
+            return see_other(_wanted_page(face))
+        return arrived or login_page(face, 200)
 
     @blueprint.post("/login")
     @needs(None)
@@ -147,7 +148,8 @@ def login_page(face: Face, status: int, *, error: str | None = None) -> Response
         if kind != "login":
             return face.url(kind, arg)
         is_login = request.endpoint in {f"{face.name}.login", f"{face.name}.log_in"}
-        after = request.args.get("next", "") if is_login else _here()
+        here = _here() if request.method == "GET" else ""
+        after = request.args.get("next", "") if is_login else here
         query = f"?{urlencode({'next': after})}" if after else ""
         return face.url("login") + query
 

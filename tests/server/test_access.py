@@ -391,6 +391,14 @@ def few(tmp_path: Path) -> Iterator[Any]:
     serving.join(20)
 
 
+def test_a_polling_session_counts_whatever_its_header_says_of_an_upgrade(few: Any) -> None:
+    port = int(few.url.rpartition(":")[2])
+
+    statuses = [ask(port, POLLING, UPGRADE)[0] for _ in range(3)]
+
+    assert statuses == [200, 200, 429]
+
+
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
 def test_an_address_has_a_limit_of_connections_until_it_gives_one_back(
     few: Any, transport: str
@@ -415,6 +423,21 @@ def test_an_address_has_a_limit_of_connections_until_it_gives_one_back(
     else:
         pytest.fail("the place of a connection that went was not given back")
     second()
+
+
+def test_the_cookies_of_two_servers_on_one_machine_do_not_clash(
+    server: Callable[..., Any],
+) -> None:
+    names = []
+    for token in ("one", "two"):
+        port = server("--token", token).port
+        for path in ("/login", f"/?token={token}"):
+            cookie = ask(port, path)[2]["Set-Cookie"]
+            assert "HttpOnly" in cookie
+            assert "SameSite=Lax" in cookie
+            names.append(cookie.partition("=")[0])
+
+    assert len(set(names)) == 4
 
 
 def test_the_token_never_reaches_the_log(server: Callable[..., Any]) -> None:

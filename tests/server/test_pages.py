@@ -281,7 +281,17 @@ def test_a_token_in_the_address_becomes_a_cookie_and_is_redirected_away(web: Mak
     assert after.status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/tasks/x", "/embed/x"])
+def test_the_page_to_sign_in_is_left_again_by_who_is_signed_in(web: Make) -> None:
+    server = web(token="right")
+
+    arrived = server.get("/login?next=/tasks/x&token=right")
+    onward = server.get(arrived.headers["Location"])
+
+    assert arrived.headers["Location"] == "/login?next=%2Ftasks%2Fx"
+    assert (onward.status_code, onward.headers["Location"]) == (303, "/tasks/x")
+
+
+@pytest.mark.parametrize("path", ["/", "/tasks/x", "/embed/x", "/login"])
 def test_a_wrong_token_in_the_address_opens_nothing(web: Make, path: str) -> None:
     server = web(token="right")
 
