@@ -10,6 +10,7 @@ import { io } from "./vendor/socket.io.esm.min.js";
 const ACK_TIMEOUT_MS = 10_000;
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 15_000;
+const PASSING = new Set(["no_answer", "rate_limited", "unavailable"]);
 
 /** A request that the server refused, or that never reached it or its answer never us. */
 export class RequestError extends Error {
@@ -103,13 +104,16 @@ export class Connection {
 
   /** @param {() => Promise<void>} watch */
   #run(watch) {
-    watch().catch((error) => console.warn("a watch failed:", error.code, error.message));
+    watch().catch((error) => {
+      console.warn("a watch failed:", error.code, error.message);
+      if (!PASSING.has(error.code)) return;
+      setTimeout(() => this.live && this.#run(watch), this.#backOff());
+    });
   }
 
   /** @param {string} reason */
   #disconnected(reason) {
-    this.#onSign("reconnecting", "Disconnected from the server. Reconnecting…");
-    if (!this.#socket.active || reason === "io server disconnect") this.#soon(this.#backOff());
+    this.#lost(reason === "io server disconnect");
   }
 
   /** @param {Error & { data?: { code?: string } }} error */
@@ -119,8 +123,13 @@ export class Connection {
       this.#onSign("refused", `Disconnected: ${error.message}. Load the page again to sign in.`);
       return;
     }
+    this.#lost(!this.#socket.active);
+  }
+
+  /** @param {boolean} forGood whether the library will not connect again by itself */
+  #lost(forGood) {
     this.#onSign("reconnecting", "Disconnected from the server. Reconnecting…");
-    if (!this.#socket.active) this.#soon(this.#backOff());
+    if (forGood) this.#soon(this.#backOff());
   }
 
   /** @returns {number} milliseconds, longer each time, spread so that pages do not come at once */

@@ -46,9 +46,11 @@ function amount(value, unit) {
   return unit === "B" ? size(value) : tenths.format(value);
 }
 
-/** @param {string} [unit] @returns {string} */
+/** @param {string} [unit] one of them, such as "file" @returns {string} such as " files" */
 function said(unit) {
-  return unit === undefined || UNSAID_UNITS.has(unit) ? "" : ` ${unit}`;
+  if (unit === undefined || UNSAID_UNITS.has(unit)) return "";
+  const word = /^[a-z]{2,}[a-rt-z]$/.test(unit);
+  return ` ${word ? `${unit}s`.replace(/([^aeiou])ys$/, "$1ies") : unit}`;
 }
 
 /** @param {Task} task @returns {string} such as "12 of 300 files", or "" */

@@ -26,7 +26,7 @@ slowly(() => model.tick());
 enableActions(byId("tasks"), connection, {
   taskOf: (id) => model.get(id),
   cancelled: (task) => model.take(task),
-  retried: () => announce("Started again"),
+  retried: () => {},
 });
 
 for (const form of /** @type {NodeListOf<HTMLFormElement>} */ (

@@ -1,5 +1,6 @@
 /** The list's state and its painting: the watched tasks, the counts, the filters. */
 
+import { Chips, activeOf } from "./chips.js";
 import { byId } from "./dom.js";
 import { ended, words } from "./format.js";
 import { nextFrame } from "./frame.js";
@@ -12,7 +13,6 @@ import { Tasks, fitting } from "./state.js";
 /** @typedef {import("./types.js").Counts} Counts */
 /** @typedef {import("./connection.js").Connection} Connection */
 
-const ACTIVE = ["in_progress", "queued", "lost"];
 const REWATCH_MS = 300;
 const FIRST_ROWS = 200;
 const MOST_ROWS = 1_000;
@@ -21,6 +21,7 @@ const MOST_ROWS = 1_000;
 export class ListModel {
   #connection;
   #rows;
+  #chips = new Chips(byId("chips"));
   #tasks = new Tasks();
   /** @type {Counts} */
   #counts;
@@ -72,7 +73,7 @@ export class ListModel {
     this.filters = filters;
     const query = new URLSearchParams(this.#query()).toString();
     history.replaceState(null, "", query === "" ? this.#listUrl : `${this.#listUrl}?${query}`);
-    this.#chips();
+    this.#chips.show(this.#counts, this.filters.status ?? "");
     if (this.#connection.live) this.watch().catch((error) => alertUser(error.message));
   }
 
@@ -134,7 +135,7 @@ export class ListModel {
 
   #paintSoon() {
     if (this.#ready) nextFrame(this, () => this.#paint());
-    const active = ACTIVE.reduce((sum, status) => sum + (this.#counts[status] ?? 0), 0);
+    const active = activeOf(this.#counts);
     document.title = active > 0 ? `${active} active · socketprogress` : "socketprogress";
   }
 
@@ -146,18 +147,6 @@ export class ListModel {
     byId("empty").hidden = tasks.length > 0 || filtered;
     byId("nothing").hidden = tasks.length > 0 || !filtered;
     byId("more").hidden = this.#next === null;
-    this.#chips();
-  }
-
-  #chips() {
-    const all = Object.values(this.#counts).reduce((sum, count) => sum + count, 0);
-    for (const chip of byId("chips").querySelectorAll("a")) {
-      const status = chip.dataset.status ?? "";
-      const count = chip.querySelector("[data-count]");
-      const text = String(status === "" ? all : (this.#counts[status] ?? 0));
-      if (count !== null && count.textContent !== text) count.textContent = text;
-      if (status === (this.filters.status ?? "")) chip.setAttribute("aria-current", "true");
-      else chip.removeAttribute("aria-current");
-    }
+    this.#chips.show(this.#counts, this.filters.status ?? "");
   }
 }

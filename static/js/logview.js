@@ -29,7 +29,7 @@ export class LogView {
     this.#latest.addEventListener("click", () => byId("log-end").scrollIntoView({ block: "nearest" }));
     byId("log-earlier").addEventListener("click", () => void this.#earlier());
     const follow = new IntersectionObserver(
-      ([entry]) => (this.#latest.hidden = entry.isIntersecting),
+      ([entry]) => (this.#latest.hidden = entry.isIntersecting || this.#buffer.end === 0),
       { root: this.#box, rootMargin: "0px 0px 24px 0px" },
     );
     follow.observe(byId("log-end"));

@@ -8,12 +8,13 @@ import { nextFrame, slowly } from "./frame.js";
 import { LogView } from "./logview.js";
 import { Milestones } from "./milestones.js";
 import { showOutcome } from "./outcome.js";
-import { announce, announceFailure, enableCopying, showConnection } from "./signs.js";
+import { alertUser, announce, announceFailure, enableCopying, showConnection } from "./signs.js";
 import { Tasks } from "./state.js";
 import { StepsView } from "./stepsview.js";
 import { TaskView } from "./taskview.js";
 
 /** @typedef {import("./types.js").Task} Task */
+/** @typedef {import("./connection.js").RequestError} RequestError */
 
 const page = data("page");
 const view = data("view");
@@ -37,8 +38,14 @@ const taskUrl = (taskId) => view.task_url.replace("__id__", encodeURIComponent(t
 async function watch() {
   const known = tasks.get(id);
   const since = known === undefined ? {} : { epoch: known.epoch, seq: known.seq };
-  const ack = await connection.request("watch_task", { task_id: id, ...since });
-  tasks.take(ack.task);
+  try {
+    const ack = await connection.request("watch_task", { task_id: id, ...since });
+    tasks.take(ack.task);
+  } catch (error) {
+    if (/** @type {RequestError} */ (error).code !== "unknown_task") throw error;
+    alertUser("The server does not keep this task any more.");
+    return;
+  }
   changed();
   await log.catchUp();
 }

@@ -34,6 +34,18 @@ test("counts name their unit, except the one that says nothing", () => {
   assert.equal(show.counts({ ...running, current: 0, total: null, unit: "rows" }), "");
 });
 
+test("units are words for one of them", () => {
+  const of = (/** @type {string} */ unit) => show.counts({ ...running, current: 3, total: null, unit });
+  assert.deepEqual(["file", "entry", "day", "rows", "px", "GiB"].map(of), [
+    "3 files",
+    "3 entries",
+    "3 days",
+    "3 rows",
+    "3 px",
+    "3 GiB",
+  ]);
+});
+
 test("a rate is shown while the task is in progress", () => {
   assert.equal(show.rate({ ...running, unit: "B" }), "741 MB/s");
   assert.equal(show.rate({ ...running, rate: 0.2541, unit: "it" }), "0.254/s");
