@@ -6,6 +6,7 @@ no history for anybody. Its methods may be called from any thread: they compute,
 
 from __future__ import annotations
 
+import math
 import secrets
 import threading
 from collections import Counter
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from socketprogress.core import state as states
-from socketprogress.core.errors import AlreadyRunning, UnknownTask
+from socketprogress.core.errors import AlreadyRunning, TaskEnded, UnknownTask
 from socketprogress.core.intake import Live, taken
 from socketprogress.core.listing import Filter, Listing, Page
 from socketprogress.core.ports import Clock, Lock, Report, Store
@@ -27,6 +28,7 @@ __all__ = ["Changes", "Filter", "Hub", "Page"]
 
 LOG_LINES_WAITING = 500
 RETAIN_EVERY_S = 30.0
+PASSING_S = 60.0
 LEASE_S = 30.0
 
 
@@ -74,6 +76,7 @@ class Hub:
         self._live: dict[str, Live] = {}
         self._listing = Listing(self._tasks, self._live)
         self._counts: Counter[str] = Counter()
+        self._transient: set[str] = set()
         self._log_next: dict[str, int] = {}
         self._listeners: dict[str, list[Callable[[], None]]] = {}
         self._changes = Changes()
@@ -200,7 +203,7 @@ class Hub:
                 created_at=self._clock.wall(),
                 **fields,
             )
-            new = states.queue(new)
+            new = states.queue(replace(new, lease_s=lease_s))
             self._live[new.task_id] = Live(self._clock.monotonic(), lease_s=lease_s)
             self._put(new, save=True)
         self.on_change()
@@ -225,6 +228,38 @@ class Hub:
             for report in reports:
                 self._apply(report)
         self.on_change()
+
+    def report(self, report: Report) -> bool:
+        """Take a report from outside, in which everything stands that it changes.
+
+        One whose `reporter_seq` is not newer than the last is a repetition and changes nothing.
+
+        Returns:
+            Whether the task ends, or has ended, by this report: its terminal state is shown once it
+            is stored.
+
+        Raises:
+            UnknownTask: there is no such task.
+            TaskEnded: the task is over, and this is news.
+        """
+        task_id, number = report["task_id"], report.get("reporter_seq")
+        with self._lock:
+            state, live = self.get(task_id), self._live.get(task_id)
+            last = state if live is None or live.ending is None else live.ending
+            if number is not None and number <= last.reporter_seq:
+                if live is not None:
+                    live.hear(self._clock.monotonic())
+                return last.ended
+            if last.ended:
+                raise TaskEnded(f"task {task_id} is {last.status.value}: nothing more can come")
+            self._apply(report)
+            if number is not None:
+                numbered = replace(self._tasks[task_id], reporter_seq=number)
+                self._tasks[task_id] = numbered
+                if report.get("log"):
+                    self.store.save(numbered)
+        self.on_change()
+        return False
 
     def heard(self, task_id: str) -> None:
         """Take a sign of life."""
@@ -304,7 +339,8 @@ class Hub:
                 state = replace(old, epoch=self.epoch)
                 if not state.ended:
                     now = self._clock.monotonic()
-                    self._live[state.task_id] = Live.resumed(state, now, lease_s=LEASE_S)
+                    lease_s = state.lease_s or LEASE_S
+                    self._live[state.task_id] = Live.resumed(state, now, lease_s=lease_s)
                     if state.source == "server":
                         orphans.append(state.task_id)
                 self._put(state, save=False)
@@ -329,11 +365,18 @@ class Hub:
                 if live.silent(now):
                     live.lost_at = now
                     self._put(states.lose(state, at=self._clock.wall()), save=True)
-            gone = self._retain(now)
+            gone = self._retain(now) + self._passing()
         if gone:
             self.store.delete(gone)
         self.on_change()
         return gone
+
+    def save_all(self) -> None:
+        """Have the store keep the newest state of every task that has not ended."""
+        with self._lock:
+            for task_id, live in self._live.items():
+                if live.ending is None:
+                    self.store.save(self._tasks[task_id])
 
     def problems(self) -> list[str]:
         """Return why this hub is degraded at present; empty when all is well."""
@@ -373,10 +416,23 @@ class Hub:
             self._forget(task_id)
         return gone
 
+    def _passing(self) -> list[str]:
+        oldest = self._clock.wall() - PASSING_S
+        gone = [
+            task_id
+            for task_id in self._transient
+            if (self._tasks[task_id].finished_at or math.inf) < oldest
+        ]
+        for task_id in gone:
+            self._forget(task_id)
+        return gone
+
     def _put(self, state: TaskState, *, save: bool) -> None:
         old = self._tasks.get(state.task_id)
         if old is None:
             self._listing.add(state.task_id)
+            if not state.leave:
+                self._transient.add(state.task_id)
         else:
             self._counts[old.status.value] -= 1
         self._counts[state.status.value] += 1
@@ -412,6 +468,7 @@ class Hub:
         state = self._tasks.pop(task_id)
         self._counts[state.status.value] -= 1
         self._listing.forget(task_id)
+        self._transient.discard(task_id)
         self._log_next.pop(task_id, None)
         self._changes.tasks.pop(task_id, None)
         self._changes.logs.pop(task_id, None)

@@ -19,6 +19,7 @@ MESSAGE_CHARS = 500
 TITLE_CHARS = 500
 UNIT_CHARS = 50
 SAVE_EVERY_S = 2.0
+SIGNS_OF_LIFE = frozenset({"task_id", "reporter_seq", "log"})
 
 
 class Live:
@@ -111,7 +112,7 @@ def taken(state: TaskState, live: Live, report: Report, *, now: float, at: float
         now: monotonic seconds.
         at: Unix seconds.
     """
-    if len(report) == 1:
+    if not report.keys() - SIGNS_OF_LIFE:
         return state
     reset = bool(report.get("reset"))
     steps, stepped = _entered(state.steps, live, report, now)

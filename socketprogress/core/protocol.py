@@ -33,6 +33,8 @@ EVENTS = (
     "cancel_task",
     "retry_task",
     "get_log",
+    "open_task",
+    "report",
 )
 LOG_LINE_CHARS = 2_000
 STATUSES = tuple(status.value for status in Status)
@@ -73,7 +75,7 @@ def task_room(task_id: str) -> str:
 
 
 def summary(state: TaskState) -> dict[str, Any]:
-    """Return a list's row: the snapshot without `result`, `files`, `steps` and `args`."""
+    """Return a list's row: the snapshot without `result`, `files`, `steps`, `args`, `pid` and `lease_s`."""
     return {
         "task_id": state.task_id,
         "name": state.name,
@@ -111,6 +113,8 @@ def snapshot(state: TaskState, *, prefix: str = "") -> dict[str, Any]:
         "result": state.result,
         "files": _files(state, prefix),
         "args": dict(state.args),
+        "pid": state.pid,
+        "lease_s": state.lease_s,
     }
 
 

@@ -59,7 +59,9 @@ class TaskState:
     """Everything that is known of one task at one moment.
 
     Times are Unix seconds, durations seconds, `progress` percent; unknown is None. `args` are the
-    validated arguments as JSON values, and `definition` is false for work that runs elsewhere.
+    validated arguments as JSON values, `lease_s` the silence that is
+    forgiven, `reporter_seq` the number of the last report taken, and a task that does not `leave` its
+    bar behind goes a minute after its end.
     """
 
     task_id: str
@@ -91,6 +93,10 @@ class TaskState:
     parent_id: str | None = None
     tags: tuple[str, ...] = ()
     args: Mapping[str, Any] = field(default_factory=dict)
+    pid: int | None = None
+    lease_s: float | None = None
+    reporter_seq: int = 0
+    leave: bool = True
 
     @property
     def ended(self) -> bool:

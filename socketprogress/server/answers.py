@@ -91,13 +91,18 @@ def see_other(url: str) -> Response:
     return Response(status=303, headers={"Location": url})
 
 
-def read_json(limits: Settings) -> Any:
+def read_json(limits: Settings, *, of_any_type: bool = False) -> Any:
     """Return the request's body as the JSON value it is.
+
+    Args:
+        limits: the server's bounds.
+        of_any_type: whatever its Content-Type says, such as what curl says by itself. Only for
+            methods that another site's form cannot send.
 
     Raises:
         UnsupportedMediaType (415), TooLarge, InvalidPayload: it is not to be had.
     """
-    if not request.is_json:
+    if not (request.is_json or of_any_type):
         raise _NotJson("send JSON, with `Content-Type: application/json`")
     most = limits.max_payload_bytes
     too_large = TooLarge(f"the payload is over the limit of {most:,} bytes")

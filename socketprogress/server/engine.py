@@ -102,6 +102,7 @@ class Engine:
     def close(self) -> None:
         """End what runs, book it, tell the watchers, and close the store."""
         self.service.close()
+        self.hub.save_all()
         self.runtime.run_blocking(self.hub.store.close, CLOSE_STORE_S)
         self.emitter.flush()
         self.emitter.stop()

@@ -22,10 +22,13 @@ __all__ = [
     "StartRequest",
     "WatchRequest",
     "clean",
+    "fields_of",
     "list_request",
     "log_request",
     "start_request",
+    "tags_of",
     "task_request",
+    "text_of",
     "watch_request",
 ]
 
@@ -79,7 +82,7 @@ def start_request(data: Any, limits: Settings) -> StartRequest:
     Raises:
         InvalidPayload: with the `field`; inside `args` it is the argument's name, nested ``a.b``.
     """
-    given = _fields(
+    given = fields_of(
         {} if data is None else data,
         ("task", "args", "title", "task_id", "tags"),
         limits,
@@ -90,11 +93,11 @@ def start_request(data: Any, limits: Settings) -> StartRequest:
         raise _wrong("args", "an object", args)
     task_id = given.get("task_id")
     return StartRequest(
-        task=_text(given, "task", limits.max_name_chars),
+        task=text_of(given, "task", limits.max_name_chars),
         args=args or {},
-        title=_text(given, "title", limits.max_title_chars),
+        title=text_of(given, "title", limits.max_title_chars),
         task_id=None if task_id is None else check_task_id(task_id),
-        tags=_tags(given.get("tags"), limits),
+        tags=tags_of(given.get("tags"), limits),
     )
 
 
@@ -110,11 +113,11 @@ def list_request(data: Any, limits: Settings, *, paged: bool = True) -> ListRequ
         InvalidPayload: with the `field`.
     """
     names = ("status", "search", "before", "limit") if paged else ("status", "search", "limit")
-    given = _fields({} if data is None else data, names, limits)
-    search = _text(given, "search", limits.max_title_chars)
+    given = fields_of({} if data is None else data, names, limits)
+    search = text_of(given, "search", limits.max_title_chars)
     return ListRequest(
         filter=Filter(_statuses(given.get("status")), one_line(search or "", len(search or ""))),
-        before=_text(given, "before", limits.max_name_chars) or None,
+        before=text_of(given, "before", limits.max_name_chars) or None,
         limit=_integer(given, "limit", range(1, MOST + 1), default=LIMIT),
     )
 
@@ -125,7 +128,7 @@ def task_request(data: Any, limits: Settings) -> str:
     Raises:
         InvalidPayload: with the field ``task_id``, or the one that is unknown.
     """
-    given = _fields(data, ("task_id",), limits, short="task_id")
+    given = fields_of(data, ("task_id",), limits, short="task_id")
     return check_task_id(given.get("task_id"))
 
 
@@ -135,11 +138,11 @@ def watch_request(data: Any, limits: Settings) -> WatchRequest:
     Raises:
         InvalidPayload: with the `field`.
     """
-    given = _fields(data, ("task_id", "epoch", "seq"), limits, short="task_id")
+    given = fields_of(data, ("task_id", "epoch", "seq"), limits, short="task_id")
     seq = given.get("seq")
     return WatchRequest(
         task_id=check_task_id(given.get("task_id")),
-        epoch=_text(given, "epoch", limits.max_name_chars),
+        epoch=text_of(given, "epoch", limits.max_name_chars),
         seq=None if seq is None else _integer(given, "seq", range(2**53), default=0),
     )
 
@@ -150,7 +153,7 @@ def log_request(data: Any, limits: Settings) -> LogRequest:
     Raises:
         InvalidPayload: with the `field`.
     """
-    given = _fields(data, ("task_id", "offset", "limit"), limits, short="task_id")
+    given = fields_of(data, ("task_id", "offset", "limit"), limits, short="task_id")
     return LogRequest(
         task_id=check_task_id(given.get("task_id")),
         offset=_integer(given, "offset", OFFSETS, default=0),
@@ -203,7 +206,7 @@ def _inner(field: str | None, key: Any) -> str:
     return name if field in {None, "args"} else f"{field}.{name}"
 
 
-def _fields(
+def fields_of(
     data: Any, names: tuple[str, ...], limits: Settings, *, short: str | None = None
 ) -> dict[str, Any]:
     """Return the payload's fields, cleaned; a bare text is the field `short`."""
@@ -225,7 +228,8 @@ def _wrong(field: str | None, wanted: str, value: Any) -> InvalidPayload:
     return InvalidPayload(f"{field or 'the payload'} must be {wanted}, not {got}", field=field)
 
 
-def _text(given: Mapping[str, Any], name: str, most: int) -> str | None:
+def text_of(given: Mapping[str, Any], name: str, most: int) -> str | None:
+    """Return a field that is a text of at most `most` characters, or None."""
     value = given.get(name)
     if value is None:
         return None
@@ -252,7 +256,8 @@ def _integer(given: Mapping[str, Any], name: str, allowed: range, *, default: in
     return value
 
 
-def _tags(value: Any, limits: Settings) -> tuple[str, ...]:
+def tags_of(value: Any, limits: Settings) -> tuple[str, ...]:
+    """Return the tags of a task, each on one line."""
     if value is None:
         return ()
     if not isinstance(value, list):
@@ -262,7 +267,7 @@ def _tags(value: Any, limits: Settings) -> tuple[str, ...]:
             f"there are {len(value)} tags and {limits.max_tags} is the most", field="tags"
         )
     for tag in value:
-        _text({"tags": tag}, "tags", limits.max_name_chars)
+        text_of({"tags": tag}, "tags", limits.max_name_chars)
         if tag is None:
             raise _wrong("tags", "an array of texts", tag)
     lines = (one_line(tag, limits.max_name_chars) for tag in value)

@@ -20,6 +20,7 @@ from socketprogress.server.downloads import send_file
 from socketprogress.server.face import Face
 from socketprogress.server.pages import add_pages, arrive, error_page, login_page
 from socketprogress.server.payloads import list_request, log_request, start_request
+from socketprogress.server.report_route import add_reporting
 from socketprogress.server.runtime import Runtime
 from socketprogress.server.service import Service
 
@@ -69,6 +70,7 @@ def make_blueprint(
     _add_failures(blueprint, face)
     _add_reading(blueprint, face)
     _add_acting(blueprint, face)
+    add_reporting(blueprint, face)
     _add_open(blueprint, face)
     add_pages(blueprint, face)
     return blueprint

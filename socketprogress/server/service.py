@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from socketprogress.core.protocol import check_task_id, one_line
 from socketprogress.core.registry import Definition, Registry
 from socketprogress.core.state import TaskState
 from socketprogress.core.steps import Status, make
+from socketprogress.server.reporting import Reporting
 from socketprogress.server.runtime import Runtime
 from socketprogress.server.settings import Settings
 from socketprogress.server.supervisor import STOPPED, Supervisor
@@ -41,6 +42,10 @@ class Service:
         runtime: how to run and to wait.
         executors: where bodies run, by the definition's `executor`.
         spawn: starts a supervisor; `socketio.start_background_task`.
+
+    Attributes:
+        reporting: takes what reporters elsewhere say.
+        on_cancel: called with the id of a task whose cancellation its reporter must hear of.
     """
 
     def __init__(
@@ -61,6 +66,8 @@ class Service:
         self._spawn = spawn
         self._supervisors: dict[str, Supervisor] = {}
         self._stopping = False
+        self.reporting = Reporting(hub, runtime, max_title_chars=settings.max_title_chars)
+        self.on_cancel: Callable[[str], None] = lambda _: None
 
     def start(
         self,
@@ -125,6 +132,8 @@ class Service:
         supervisor = self._supervisors.get(task_id)
         if supervisor is not None:
             supervisor.cancel()
+        else:
+            self.on_cancel(task_id)
         return state
 
     def retry(self, task_id: str) -> TaskState:

@@ -63,6 +63,10 @@ FIELDS = {
     "parent_id": st.none() | ids,
     "tags": st.lists(texts, max_size=3).map(tuple),
     "args": st.dictionaries(texts, json_values, max_size=3),
+    "pid": st.none() | st.integers(0, 2**22),
+    "lease_s": st.none() | st.floats(0.1, 1e5),
+    "reporter_seq": st.integers(0, 2**53),
+    "leave": st.booleans(),
 }
 
 states = st.builds(TaskState, **FIELDS)

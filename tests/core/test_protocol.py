@@ -24,7 +24,7 @@ UPDATE = {
     "task_id", "progress", "status", "seq", "epoch", "current", "total", "message", "steps",
     "rate", "eta_s", "elapsed_s", "updated_at", "cancel_requested",
 }  # fmt: skip
-BESIDE_THE_TASK = {"args"}
+BESIDE_THE_TASK = {"args", "pid", "lease_s"}
 BESIDE_AN_UPDATE = {"unit", "title", "started_at"}
 AT_THE_END = {"result", "error", "files", "finished_at"}
 

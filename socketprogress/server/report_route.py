@@ -1,0 +1,57 @@
+"""`PUT /api/tasks/<id>`: a reporter for whatever has curl."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Response
+
+from socketprogress.core.errors import InvalidPayload
+from socketprogress.core.protocol import check_task_id
+from socketprogress.server.access import Role, needs
+from socketprogress.server.answers import answer, read_json
+from socketprogress.server.face import Face
+from socketprogress.server.payloads import fields_of
+from socketprogress.server.reports import (
+    OPEN_FIELDS,
+    REPORT_FIELDS,
+    one_report,
+    open_request,
+)
+
+__all__ = ["add_reporting"]
+
+FIELDS = (*OPEN_FIELDS, *(name for name in REPORT_FIELDS if name not in OPEN_FIELDS))
+NAME = "report"
+
+
+def add_reporting(blueprint: Blueprint, face: Face) -> None:
+    """Add the route to the blueprint."""
+    service = face.service
+
+    @blueprint.put("/api/tasks/<task_id>")
+    @needs(Role.REPORTER)
+    def api_put(task_id: str) -> Response:
+        """Create (201) or update (200) a task; its end is stored before this answers."""
+        given = _given(read_json(service.settings, of_any_type=True), check_task_id(task_id), face)
+        report = one_report(_part(given, REPORT_FIELDS), service.settings)
+        is_new = service.hub.find(task_id) is None
+        if is_new:
+            wanted = open_request({"name": NAME, **_part(given, OPEN_FIELDS)}, service.settings)
+            service.reporting.open(wanted)
+        for _, error in service.reporting.take([report]):
+            raise error
+        headers = {"Location": face.url("api_task", task_id)} if is_new else {}
+        body = {"task_id": task_id, "task": face.snapshot(service.hub.get(task_id))}
+        return answer(body, 201 if is_new else 200, headers)
+
+
+def _given(data: Any, task_id: str, face: Face) -> dict[str, Any]:
+    given = fields_of(data, FIELDS, face.service.settings)
+    if given.setdefault("task_id", task_id) != task_id:
+        raise InvalidPayload("task_id is not that of the URL", field="task_id")
+    return given
+
+
+def _part(given: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if name in names}

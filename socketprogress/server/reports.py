@@ -1,0 +1,281 @@
+"""What reporters send, checked: the tasks that they open and the reports that they make."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from socketprogress.core.errors import InvalidPayload, WireError
+from socketprogress.core.ports import Report
+from socketprogress.core.protocol import check_task_id, one_line
+from socketprogress.core.state import TASK_ERROR_CODES
+from socketprogress.core.steps import Status, Steps, make
+from socketprogress.server.payloads import fields_of, tags_of, text_of
+from socketprogress.server.settings import Settings
+
+__all__ = ["OPEN_FIELDS", "REPORT_FIELDS", "OpenRequest", "open_request", "report_request"]
+
+OPEN_FIELDS = (
+    "name",
+    "title",
+    "task_id",
+    "total",
+    "unit",
+    "steps",
+    "cancellable",
+    "host",
+    "pid",
+    "parent_id",
+    "tags",
+    "lease_s",
+    "leave",
+)
+REPORT_FIELDS = (
+    "task_id",
+    "current",
+    "total",
+    "advance",
+    "message",
+    "step",
+    "status",
+    "result",
+    "error",
+    "log",
+    "reporter_seq",
+    "reset",
+    "title",
+    "unit",
+)
+SAID_BY_REPORTERS = ("in_progress", "completed", "failed", "cancelled")
+LONGEST_LEASE_S = 7 * 86_400.0
+REPORTS_AT_ONCE = 1_000
+LOG_LINES = 1_000
+MOST_STEPS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRequest:
+    """The task that a reporter opens; what is None stands at its default."""
+
+    name: str
+    title: str | None
+    task_id: str | None
+    total: float | None
+    unit: str | None
+    steps: Steps
+    cancellable: bool
+    host: str | None
+    pid: int | None
+    parent_id: str | None
+    tags: tuple[str, ...]
+    lease_s: float | None
+    leave: bool
+
+
+def open_request(data: Any, limits: Settings) -> OpenRequest:
+    """Return what a name or ``{name, title?, …}`` opens.
+
+    Raises:
+        InvalidPayload: with the `field` that is to blame.
+    """
+    given = fields_of(data, OPEN_FIELDS, limits, short="name")
+    name = one_line(text_of(given, "name", limits.max_name_chars) or "", limits.max_name_chars)
+    if not name:
+        raise InvalidPayload("a task needs a name", field="name")
+    return OpenRequest(
+        name=name,
+        title=text_of(given, "title", limits.max_title_chars),
+        task_id=_id(given, "task_id"),
+        total=_number(given, "total", least=0),
+        unit=text_of(given, "unit", 50),
+        steps=_steps(given.get("steps"), limits),
+        cancellable=_flag(given, "cancellable"),
+        host=text_of(given, "host", limits.max_name_chars),
+        pid=_count(given, "pid"),
+        parent_id=_id(given, "parent_id"),
+        tags=tags_of(given.get("tags"), limits),
+        lease_s=_lease(given),
+        leave=_flag(given, "leave"),
+    )
+
+
+def report_request(data: Any, limits: Settings) -> list[Report | tuple[str | None, WireError]]:
+    """Return the reports of one payload, or of a list of up to 1,000 of them.
+
+    Each item stands alone: in a list, one that cannot be is returned as its task id and the error.
+
+    Raises:
+        InvalidPayload: the payload is neither a report nor such a list.
+    """
+    if not isinstance(data, list):
+        return [one_report(data, limits)]
+    if len(data) > REPORTS_AT_ONCE:
+        raise InvalidPayload(f"{len(data)} reports at once; {REPORTS_AT_ONCE} are the most")
+    reports: list[Report | tuple[str | None, WireError]] = []
+    for item in data:
+        try:
+            reports.append(one_report(item, limits))
+        except WireError as exc:
+            task_id = item.get("task_id") if isinstance(item, dict) else None
+            reports.append((task_id if isinstance(task_id, str) else None, exc))
+    return reports
+
+
+def one_report(data: Any, limits: Settings) -> Report:
+    """Return one checked report; a field that is not there changes nothing.
+
+    Raises:
+        InvalidPayload: with the `field` that is to blame.
+    """
+    given = fields_of(data, REPORT_FIELDS, limits)
+    report: Report = {"task_id": check_task_id(given.get("task_id"))}
+    _take_counts(given, report)
+    _take_words(given, report, limits)
+    if given.get("reset") is not None:
+        report["reset"] = _flag(given, "reset", default=False)
+    seq = _count(given, "reporter_seq")
+    if seq is not None:
+        report["reporter_seq"] = seq
+    if given.get("log") is not None:
+        report["log"] = _log(given["log"])
+    _take_end(given, report)
+    return report
+
+
+def _take_counts(given: Mapping[str, Any], report: Report) -> None:
+    if "total" in given:
+        report["total"] = _number(given, "total", least=0)
+    current = _number(given, "current")
+    if current is not None:
+        report["current"] = current
+    advance = _number(given, "advance")
+    if advance is not None:
+        report["advance"] = advance
+
+
+def _take_words(given: Mapping[str, Any], report: Report, limits: Settings) -> None:
+    for name, most in (
+        ("message", limits.max_payload_bytes),
+        ("step", limits.max_name_chars),
+        ("title", limits.max_title_chars),
+        ("unit", 50),
+    ):
+        text = text_of(given, name, most)
+        if text is not None:
+            report[name] = text  # type: ignore[literal-required]
+
+
+def _take_end(given: Mapping[str, Any], report: Report) -> None:
+    status = given.get("status")
+    if status is None:
+        return
+    if status not in SAID_BY_REPORTERS:
+        said = ", ".join(SAID_BY_REPORTERS)
+        raise InvalidPayload(f"a reporter's status is one of {said}", field="status")
+    report["status"] = status
+    report["result"] = given.get("result")
+    error = _error(given.get("error"))
+    if error is None and status == Status.FAILED:
+        error = {"code": "exception", "message": str(given.get("message") or "failed")}
+    report["error"] = error
+
+
+def _error(value: Any) -> dict[str, str] | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return {"code": "exception", "message": one_line(value, 500)}
+    if not isinstance(value, dict) or set(value) - {"code", "message"}:
+        raise InvalidPayload("error must be a text or {code, message}", field="error")
+    code, message = value.get("code", "exception"), value.get("message", "")
+    if code not in TASK_ERROR_CODES:
+        known = ", ".join(sorted(TASK_ERROR_CODES))
+        raise InvalidPayload(f"error.code must be one of {known}", field="error.code")
+    if not isinstance(message, str):
+        raise InvalidPayload("error.message must be a text", field="error.message")
+    return {"code": code, "message": one_line(message, 500)}
+
+
+def _steps(value: Any, limits: Settings) -> Steps:
+    if value is None:
+        return ()
+    weights: dict[str, float] = {}
+    items = list(value.items()) if isinstance(value, dict) else value
+    if not isinstance(items, list) or len(items) > MOST_STEPS:
+        raise InvalidPayload(
+            f"steps must be an array of at most {MOST_STEPS} names, or an object of weights",
+            field="steps",
+        )
+    for item in items:
+        name, weight = _step(item)
+        text_of({"steps": name}, "steps", limits.max_name_chars)
+        if not name.strip() or name in weights:
+            raise InvalidPayload("the names of steps must differ and not be empty", field="steps")
+        weights[name] = _number({"steps": weight}, "steps") or 0.0
+        if weights[name] <= 0:
+            raise InvalidPayload("the weight of a step must be above 0", field="steps")
+    return make(weights)
+
+
+def _step(item: Any) -> tuple[str, Any]:
+    if isinstance(item, str):
+        return item, 1.0
+    if isinstance(item, tuple):
+        return item
+    if isinstance(item, dict) and isinstance(item.get("name"), str):
+        return item["name"], item.get("weight", 1.0)
+    raise InvalidPayload("a step is a name, or {name, weight}", field="steps")
+
+
+def _log(value: Any) -> list[str]:
+    lines = [value] if isinstance(value, str) else value
+    if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+        raise InvalidPayload("log must be an array of texts", field="log")
+    if len(lines) > LOG_LINES:
+        raise InvalidPayload(f"{len(lines)} lines at once; {LOG_LINES} are the most", field="log")
+    return [part for line in lines for part in (line.splitlines() or [""])]
+
+
+def _id(given: Mapping[str, Any], name: str) -> str | None:
+    value = given.get(name)
+    return None if value is None else check_task_id(value, field=name)
+
+
+def _flag(given: Mapping[str, Any], name: str, *, default: bool = True) -> bool:
+    value = given.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        raise InvalidPayload(f"{name} must be true or false", field=name)
+    return value
+
+
+def _number(given: Mapping[str, Any], name: str, *, least: float = -math.inf) -> float | None:
+    value = given.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InvalidPayload(f"{name} must be a number", field=name)
+    if value < least:
+        raise InvalidPayload(f"{name} must be at least {least:g}, not {value}", field=name)
+    return value
+
+
+def _count(given: Mapping[str, Any], name: str) -> int | None:
+    value = given.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise InvalidPayload(f"{name} must be an integer of at least 0", field=name)
+    return value
+
+
+def _lease(given: Mapping[str, Any]) -> float | None:
+    value = _number(given, "lease_s")
+    if value is not None and not 0 < value <= LONGEST_LEASE_S:
+        raise InvalidPayload(
+            f"lease_s must be above 0 and at most {LONGEST_LEASE_S:g} seconds", field="lease_s"
+        )
+    return value
