@@ -1,0 +1,581 @@
+"""The reporter: what the work calls, and what of it reaches the hub."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from socketprogress.core.errors import Cancelled, ConfigurationError
+from socketprogress.core.hub import Hub
+from socketprogress.core.reporter import LINES_A_SAMPLE, Reporter
+from socketprogress.core.state import TaskFile
+from socketprogress.core.steps import make
+from socketprogress.stores.memory import MemoryStore
+from tests.core.clock import MockClock
+
+STEPS = ["Scan", "Pack", "Check"]
+
+
+class Odd:
+    """A value of the user's own that cannot be read."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+    __float__ = __str__  # type: ignore[assignment]
+
+
+class Named(str):
+    """A text of the user's own type."""
+
+    __slots__ = ()
+
+
+# -- counting ------------------------------------------------------------------------------------
+
+
+def test_a_new_reporter_has_only_its_total_to_tell() -> None:
+    assert Reporter("copy", title="Copy", unit="B").collect() == []
+    assert Reporter("copy", total=10, task_id="t").collect() == [{"task_id": "t", "total": 10}]
+
+
+def test_many_advances_are_one_report_of_where_it_stands() -> None:
+    reporter = Reporter(task_id="t")
+    for _ in range(1_000):
+        reporter.advance()
+    reporter.advance(3)
+    reporter.advance(0.5)
+
+    assert reporter.collect() == [{"task_id": "t", "current": 1_003.5}]
+    assert reporter.collect() == []
+
+
+def test_attributes_are_told_when_they_change() -> None:
+    reporter = Reporter("copy", total=10, unit="it", task_id="t")
+    reporter.collect()
+
+    reporter.current, reporter.total, reporter.unit = 7, 20, "B"
+    reporter.message, reporter.title = "now", "Copy all"
+
+    assert reporter.collect() == [
+        {"task_id": "t", "current": 7, "total": 20, "message": "now", "unit": "B"}
+        | {"title": "Copy all"}
+    ]
+
+
+def test_the_title_is_the_name_where_none_is_given() -> None:
+    assert Reporter("copy").title == "copy"
+    assert Reporter("copy", title="Copy all").title == "Copy all"
+
+
+def test_threads_that_hold_one_lock_count_right() -> None:
+    reporter, lock = Reporter(), threading.Lock()
+
+    def work() -> None:
+        for _ in range(2_000):
+            with lock:
+                reporter.advance()
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert reporter.current == 12_000
+    assert "lock" in (Reporter.advance.__doc__ or "")
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [(Decimal("2.5"), 2.5), (True, 1.0), (2**80, 2.0**80), (math.nan, 0), (math.inf, 0)],
+)
+def test_counts_of_any_numeric_type_are_told_as_plain_numbers(value: float, told: float) -> None:
+    reporter = Reporter()
+    reporter.current = 5
+    reporter.collect()
+    reporter.current = value
+
+    report = reporter.collect()[0]
+
+    assert report["current"] == told
+    assert type(report["current"]) in {int, float}
+
+
+@pytest.mark.parametrize("total", [math.nan, math.inf, -math.inf, 10**400])
+def test_a_total_that_is_no_number_is_unknown(total: float) -> None:
+    reporter = Reporter(total=10, steps=STEPS)
+    reporter.collect()
+
+    reporter.total = total
+    assert reporter.collect()[0]["total"] is None
+    reporter.step("Pack", total=total)
+    assert reporter.collect()[0]["total"] is None
+    reporter.reset(total)
+    assert all(report.get("total") is None for report in reporter.collect())
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [(7, "7"), (Path("/srv"), "/srv"), (Named("x"), "x"), (["a"], "['a']"), (b"x", "b'x'")],
+)
+def test_a_message_of_any_type_is_told_as_text(message: object, told: str) -> None:
+    reporter = Reporter()
+    reporter.message = message  # type: ignore[assignment]
+
+    report = reporter.collect()[0]
+
+    assert report["message"] == told
+    assert type(report["message"]) is str
+
+
+def test_no_message_is_an_empty_one() -> None:
+    reporter = Reporter()
+    reporter.message = "x"
+    reporter.collect()
+    reporter.message = None  # type: ignore[assignment]
+
+    assert reporter.collect()[0]["message"] == ""
+
+
+def test_an_attribute_that_cannot_be_read_is_left_out_and_said_once() -> None:
+    reporter = Reporter(steps=STEPS)
+    reporter.current = Odd()  # type: ignore[assignment]
+    reporter.message = Odd()  # type: ignore[assignment]
+    reporter.total = 8
+    reporter.log("a line")
+
+    first = reporter.collect()
+    reporter.total = 9
+    second = reporter.collect()
+    reporter.step("Pack")
+
+    assert first[0] == {"task_id": "", "total": 8}
+    assert first[1]["log"] == [
+        "a line",
+        "The current is left out: reading it raised RuntimeError",
+        "The message is left out: reading it raised RuntimeError",
+    ]
+    assert second == [{"task_id": "", "total": 9}]
+    assert reporter.collect()[0]["step"] == "Pack"
+
+
+# -- steps and resets ----------------------------------------------------------------------------
+
+
+def test_a_step_is_told_after_what_was_before_it() -> None:
+    reporter = Reporter(steps=STEPS, task_id="t")
+    reporter.advance(5)
+    reporter.message = "scanning"
+
+    reporter.step("Pack", total=4, message="packing")
+    reporter.advance()
+
+    assert reporter.collect() == [
+        {"task_id": "t", "current": 5, "message": "scanning"},
+        {"task_id": "t", "step": "Pack", "current": 0, "total": 4, "message": "packing"},
+        {"task_id": "t", "current": 1},
+    ]
+
+
+def test_a_step_that_the_task_has_not_is_named_with_those_it_has() -> None:
+    with pytest.raises(ConfigurationError, match=r"'Oops'.*Scan"):
+        Reporter(steps=STEPS).step("Oops")
+    with pytest.raises(ConfigurationError, match=r"'Scan'"):
+        Reporter().step("Scan")
+
+
+def test_steps_may_have_weights() -> None:
+    reporter = Reporter(steps={"Scan": 1, "Pack": 9})
+
+    reporter.step("Pack")
+
+    assert reporter.collect()[0]["step"] == "Pack"
+
+
+def test_a_reset_starts_again_with_the_old_total_or_a_new_one() -> None:
+    reporter = Reporter(total=10, task_id="t")
+    reporter.advance(4)
+    reporter.collect()
+
+    reporter.reset()
+    assert reporter.collect() == [{"task_id": "t", "reset": True, "current": 0}]
+    assert (reporter.current, reporter.total) == (0, 10)
+    reporter.reset(20)
+    assert reporter.collect() == [{"task_id": "t", "reset": True, "current": 0, "total": 20}]
+
+
+calls = st.lists(
+    st.one_of(
+        st.tuples(st.just("advance"), st.integers(-5, 50) | st.floats(-10, 10)),
+        st.tuples(st.just("current"), st.integers(-5, 50) | st.just(math.nan)),
+        st.tuples(st.just("total"), st.none() | st.integers(-1, 100) | st.just(math.inf)),
+        st.tuples(st.just("message"), st.sampled_from(["a", "b", ""])),
+        st.tuples(st.just("unit"), st.sampled_from(["B", "files"])),
+        st.tuples(st.just("step"), st.sampled_from(STEPS)),
+        st.tuples(st.just("reset"), st.none() | st.integers(0, 100)),
+        st.tuples(st.just("log"), st.sampled_from(["line", "two\nlines"])),
+        st.tuples(st.just("collect"), st.none()),
+    ),
+    max_size=40,
+)
+
+
+@given(calls)
+def test_whatever_is_called_and_whenever_it_is_collected_the_hub_ends_at_the_same_counts(
+    called: list[tuple[str, object]],
+) -> None:
+    # Given: a hub, and a reporter of a task with steps.
+    store = MemoryStore()
+    hub = Hub(store=store, clock=MockClock(), epoch="e")
+    hub.create("copy", title="copy", task_id="t", steps=make(STEPS))
+    hub.begin("t")
+    reporter, lines = Reporter("copy", task_id="t", steps=STEPS), 0
+    entered = None
+
+    # When: the work calls, and somebody collects now and then.
+    for name, value in called:
+        if name == "collect":
+            hub.apply(reporter.collect())
+        elif name in {"current", "total", "message", "unit"}:
+            setattr(reporter, name, value)
+        else:
+            getattr(reporter, name)(value)
+        lines += {"line": 1, "two\nlines": 2}.get(str(value), 0) if name == "log" else 0
+        entered = value if name == "step" else entered
+    hub.apply(reporter.collect())
+
+    # Then: the hub has what the reporter has.
+    state = hub.get("t")
+    finite_total = reporter.total is not None and math.isfinite(reporter.total)
+    assert state.current == pytest.approx(0 if math.isnan(reporter.current) else reporter.current)
+    assert state.total == (reporter.total if finite_total else None)
+    assert (state.message, state.unit) == (reporter.message, reporter.unit)
+    assert hub.log_next("t") == lines
+    running = [step.name for step in state.steps if step.status.value == "in_progress"]
+    assert running == [entered or "Scan"]
+    store.close()
+
+
+# -- the log -------------------------------------------------------------------------------------
+
+
+def test_lines_are_told_in_order_and_one_by_one() -> None:
+    reporter = Reporter(task_id="t")
+    reporter.log("one")
+    reporter.log("two\nthree\r\nfour")
+    reporter.log("")
+    reporter.log(5)  # type: ignore[arg-type]
+
+    assert reporter.collect() == [{"task_id": "t", "log": ["one", "two", "three", "four", "", "5"]}]
+
+
+def test_a_flood_of_lines_is_bounded_and_says_how_many_are_missing() -> None:
+    reporter = Reporter()
+    for number in range(2_000):
+        reporter.log(f"line {number}")
+
+    note, *lines = reporter.collect()[0]["log"]
+
+    assert lines == [f"line {n}" for n in range(2_000 - LINES_A_SAMPLE, 2_000)]
+    assert note == "… 1,500 lines left out: more than a sample holds"
+    reporter.log("after")
+    assert reporter.collect() == [{"task_id": "", "log": ["after"]}]
+
+
+def test_one_text_of_very_many_lines_is_bounded_too() -> None:
+    reporter = Reporter()
+    reporter.log("x\n" * 10_000)
+
+    lines = reporter.collect()[0]["log"]
+
+    assert len(lines) == LINES_A_SAMPLE + 1
+    assert "9,500" in lines[0]
+
+
+def test_a_very_long_line_is_cut() -> None:
+    reporter = Reporter()
+    reporter.log("x" * 100_000)
+
+    assert reporter.collect()[0]["log"] == ["x" * 2_000]
+
+
+def test_lines_of_several_threads_that_are_collected_meanwhile_are_all_there() -> None:
+    reporter, over = Reporter(), threading.Event()
+    lines: list[str] = []
+
+    def collect() -> None:
+        while not over.is_set():
+            lines.extend(line for report in reporter.collect() for line in report["log"])
+
+    def work(name: str) -> None:
+        for number in range(100):
+            reporter.log(f"{name} {number}")
+
+    collector = threading.Thread(target=collect)
+    workers = [threading.Thread(target=work, args=(name,)) for name in "abcd"]
+    collector.start()
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    over.set()
+    collector.join()
+    lines.extend(line for report in reporter.collect() for line in report["log"])
+
+    assert sorted(lines) == sorted(f"{name} {number}" for name in "abcd" for number in range(100))
+    for name in "abcd":
+        own = [line for line in lines if line.startswith(name)]
+        assert own == [f"{name} {number}" for number in range(100)]
+
+
+# -- cancelling ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("call", ["advance", "check", "step", "reset", "log", "add_file"])
+def test_every_call_raises_once_a_cancellation_was_asked_for(call: str, tmp_path: Path) -> None:
+    reporter = Reporter(steps=STEPS, output_dir=tmp_path, task_id="t1")
+    (tmp_path / "a").touch()
+    values = {"step": ["Pack"], "log": ["line"], "add_file": [tmp_path / "a"]}.get(call, [])
+    getattr(reporter, call)(*values)
+
+    reporter.cancel_requested = True
+
+    with pytest.raises(Cancelled, match="t1"):
+        getattr(reporter, call)(*values)
+
+
+def test_what_was_done_before_the_cancellation_counts() -> None:
+    reporter = Reporter()
+    reporter.cancel_requested = True
+    with pytest.raises(Cancelled):
+        reporter.advance(3)
+    with pytest.raises(Cancelled):
+        reporter.log("kept")
+
+    assert reporter.collect() == [{"task_id": "", "current": 3}, {"task_id": "", "log": ["kept"]}]
+
+
+def test_what_may_not_be_cancelled_never_raises(tmp_path: Path) -> None:
+    reporter = Reporter(steps=STEPS, cancellable=False, output_dir=tmp_path)
+    reporter.cancel_requested = True
+    (tmp_path / "a").touch()
+
+    reporter.advance()
+    reporter.check()
+    reporter.step("Pack")
+    reporter.log("line")
+    reporter.reset()
+    reporter.add_file(tmp_path / "a")
+
+    assert list(reporter.track("abc")) == list("abc")
+
+
+# -- track ---------------------------------------------------------------------------------------
+
+
+def test_a_loop_counts_what_is_done_and_knows_its_length() -> None:
+    reporter = Reporter()
+
+    seen = [(n, reporter.current, reporter.total) for n in reporter.track([1, 2, 3])]
+
+    assert seen == [(1, 0, 3), (2, 1, 3), (3, 2, 3)]
+    assert reporter.current == 3
+
+
+def test_a_second_loop_counts_on() -> None:
+    reporter = Reporter()
+    list(reporter.track("ab"))
+    list(reporter.track("cde"))
+
+    assert (reporter.current, reporter.total) == (5, 5)
+
+
+class Endless:
+    """Has no length that anybody could tell."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def __len__(self) -> int:
+        raise self._error
+
+    def __iter__(self) -> Iterator[int]:
+        return iter([1, 2])
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        Endless(TypeError()),
+        Endless(NotImplementedError()),
+        Endless(AttributeError()),
+        Endless(OverflowError()),
+        iter([1, 2]),
+    ],
+)
+def test_a_loop_over_what_has_no_length_has_no_total(items: Iterator[int]) -> None:
+    reporter = Reporter()
+
+    assert list(reporter.track(items)) == [1, 2]
+    assert (reporter.current, reporter.total) == (2, None)
+
+
+def test_a_loop_over_a_length_beyond_all_integers_runs() -> None:
+    reporter = Reporter()
+
+    assert next(reporter.track(range(10**30))) == 0
+    assert reporter.total is None
+
+
+def test_a_total_may_be_given() -> None:
+    reporter = Reporter()
+    assert list(reporter.track(iter("ab"), total=7)) == ["a", "b"]
+    assert reporter.total == 7
+
+
+def test_a_loop_over_nothing_ends_at_once() -> None:
+    reporter = Reporter()
+
+    assert list(reporter.track([])) == []
+    assert (reporter.current, reporter.total) == (0, 0)
+
+
+def test_an_exception_in_the_loop_passes_and_leaves_the_counts() -> None:
+    reporter = Reporter()
+
+    def work() -> float:
+        return sum(1 / item for item in reporter.track([1, 2, 0, 4]))
+
+    with pytest.raises(ZeroDivisionError):
+        work()
+    assert (reporter.current, reporter.total) == (2, 4)
+
+
+def test_a_cancelled_loop_ends_behind_the_item_that_was_being_done() -> None:
+    reporter, seen = Reporter(), []
+
+    def work() -> None:
+        for item in reporter.track("abcd"):
+            seen.append(item)
+            reporter.cancel_requested = item == "b"
+
+    with pytest.raises(Cancelled):
+        work()
+    assert seen == ["a", "b"]
+    assert reporter.current == 2
+
+
+# -- files ---------------------------------------------------------------------------------------
+
+
+def offered(reporter: Reporter) -> list[dict[str, object]]:
+    return [report for report in reporter.collect() if "files" in report][-1]["files"]
+
+
+def test_a_file_in_the_output_folder_is_offered_where_it_is(tmp_path: Path) -> None:
+    reporter = Reporter(output_dir=tmp_path / "out")
+    path = reporter.output_dir / "sums.txt"
+    path.write_text("12345")
+
+    reporter.add_file(path)
+
+    assert offered(reporter) == [{"name": "sums.txt", "size_bytes": 5}]
+
+
+@pytest.mark.parametrize("folder", ["elsewhere", "out/below"])
+def test_a_file_from_outside_is_copied_into_the_output_folder(tmp_path: Path, folder: str) -> None:
+    (tmp_path / folder).mkdir(parents=True)
+    source = tmp_path / folder / "a b.txt"
+    source.write_text("123")
+    reporter = Reporter(output_dir=tmp_path / "out")
+
+    reporter.add_file(str(source))
+
+    assert (tmp_path / "out" / "a b.txt").read_text() == "123"
+    assert source.read_text() == "123"
+    assert offered(reporter) == [{"name": "a b.txt", "size_bytes": 3}]
+
+
+def test_a_file_is_offered_once_with_its_newest_size(tmp_path: Path) -> None:
+    reporter = Reporter(output_dir=tmp_path)
+    for text in ("1", "12", "123"):
+        (tmp_path / "a").write_text(text)
+        reporter.add_file(tmp_path / "a")
+    (tmp_path / "b").write_text("1")
+    reporter.add_file(tmp_path / "b")
+
+    assert offered(reporter) == [{"name": "a", "size_bytes": 3}, {"name": "b", "size_bytes": 1}]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("a\nb\x1b.txt", "a_b_.txt"),
+        ("no utf-8 \udcff", "no utf-8 _"),
+        ("größe <b>%2e.txt", "größe <b>%2e.txt"),
+        ("-rf", "-rf"),
+    ],
+)
+def test_an_odd_name_is_offered_as_one_that_can_be_shown(
+    tmp_path: Path, name: str, shown: str
+) -> None:
+    reporter = Reporter(output_dir=tmp_path)
+    (tmp_path / name).write_text("1")
+
+    reporter.add_file(tmp_path / name)
+
+    assert offered(reporter) == [{"name": shown, "size_bytes": 1}]
+    assert (tmp_path / shown).read_text() == "1"
+    json.dumps(shown, ensure_ascii=False).encode("utf-8")
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "folder"])
+def test_a_folder_is_no_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    reporter = Reporter(output_dir=tmp_path / "out")
+
+    with pytest.raises(OSError, match="is no file"):
+        reporter.add_file(tmp_path / name)
+    assert reporter.collect() == []
+
+
+def test_a_file_that_is_not_there_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        Reporter(output_dir=tmp_path).add_file(tmp_path / "nothing")
+
+
+def test_the_output_folder_is_made_when_it_is_asked_for(tmp_path: Path) -> None:
+    reporter = Reporter(output_dir=tmp_path / "a" / "b")
+    assert not (tmp_path / "a").exists()
+
+    assert reporter.output_dir.is_dir()
+    with pytest.raises(ConfigurationError, match="no directory"):
+        _ = Reporter().output_dir
+
+
+def test_files_reach_the_hub(tmp_path: Path) -> None:
+    store = MemoryStore()
+    hub = Hub(store=store, clock=MockClock(), epoch="e")
+    hub.create("copy", title="t", task_id="t")
+    reporter = Reporter(task_id="t", output_dir=tmp_path)
+    (tmp_path / "a").write_text("1")
+    reporter.add_file(tmp_path / "a")
+
+    hub.apply(reporter.collect())
+
+    assert hub.get("t").files == (TaskFile("a", 1),)
+    store.close()
+
+
+def test_a_reporter_shows_where_it_stands() -> None:
+    assert repr(Reporter("copy", total=10)) == "<Reporter copy 0/10>"
+    assert repr(Reporter("copy", task_id="t1")) == "<Reporter t1 0/None>"
