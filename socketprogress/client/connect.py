@@ -31,6 +31,7 @@ CALL_TIMEOUT_S = 10.0
 FIRST_DELAY_S = 0.1
 LONGEST_DELAY_S = 2.0
 OUTAGE_S = 300.0
+FAREWELL_S = 0.2
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 # Its lines are for debugging the transport; what matters of them is raised.
@@ -276,7 +277,10 @@ class _Socket:
 
     def close(self) -> None:
         self.is_broken = True
-        self._client.disconnect()
+        # The library may wait seconds for the other side's farewell, which nobody needs.
+        farewell = threading.Thread(target=self._client.disconnect, daemon=True)
+        farewell.start()
+        farewell.join(FAREWELL_S)
 
     def _connect(self, address: ServerAddress) -> Any:
         session = requests.Session()
