@@ -17,7 +17,10 @@ from urllib.parse import urlsplit
 
 @dataclass
 class Watcher:
-    """One connection: what it has received, by event, with arrival times (monotonic seconds)."""
+    """One connection: what it has received, by event, with arrival times (monotonic seconds).
+
+    `acked_at` says of each ack how many events had come before it.
+    """
 
     sock: socket.socket
     buffer: bytes = b""
@@ -27,6 +30,8 @@ class Watcher:
     paused: bool = False
     events: list[tuple[float, str, Any]] = field(default_factory=list)
     acks: dict[int, Any] = field(default_factory=dict)
+    acked_at: dict[int, int] = field(default_factory=dict)
+    calls: int = 0
 
     def send(self, text: str) -> None:
         """Send one masked text frame."""
@@ -34,8 +39,10 @@ class Watcher:
         head = b"\x81"
         if len(payload) < 126:
             head += bytes((0x80 | len(payload),))
-        else:
+        elif len(payload) < 1 << 16:
             head += struct.pack("!BH", 0x80 | 126, len(payload))
+        else:
+            head += struct.pack("!BQ", 0x80 | 127, len(payload))
         self.sock.setblocking(True)
         self.sock.sendall(head + b"\0\0\0\0" + payload)
         self.sock.setblocking(False)
@@ -61,8 +68,23 @@ class Swarm:
         self._address = (parts.hostname or "127.0.0.1", parts.port or 80)
         self._keep = keep
         self._selector = selectors.DefaultSelector()
-        self.watchers = [self._connect() for _ in range(count)]
+        self.watchers: list[Watcher] = []
+        for _ in range(count):
+            self.connect()
         self.run(lambda: all(w.connected or w.closed for w in self.watchers), 30)
+
+    def connect(self) -> Watcher:
+        """Open one more connection; `run` brings it to its CONNECT."""
+        self.watchers.append(self._connect())
+        return self.watchers[-1]
+
+    def drop(self, watcher: Watcher) -> None:
+        """Break a connection without a word, as a lost network does."""
+        if not watcher.closed and not watcher.paused:
+            self._selector.unregister(watcher.sock)
+        watcher.closed = True
+        watcher.sock.close()
+        self.watchers.remove(watcher)
 
     def run(self, until: Callable[[], bool], timeout_s: float) -> bool:
         """Receive until the condition holds; return whether it did in time."""
@@ -77,11 +99,16 @@ class Swarm:
 
     def call(self, watcher: Watcher, event: str, payload: Any = None, timeout_s: float = 30) -> Any:
         """Send an event and return its ack."""
-        number = len(watcher.acks) + 1
-        watcher.emit(event, payload, ack=number)
+        number = self.ask(watcher, event, payload)
         if not self.run(lambda: number in watcher.acks, timeout_s):
             raise TimeoutError(f"no ack of {event}")
         return watcher.acks[number]
+
+    def ask(self, watcher: Watcher, event: str, payload: Any = None) -> int:
+        """Send an event and return the number that its ack will have."""
+        watcher.calls += 1
+        watcher.emit(event, payload, ack=watcher.calls)
+        return watcher.calls
 
     def pause(self, watcher: Watcher) -> None:
         """Stop reading a connection: a frozen client."""
@@ -169,3 +196,4 @@ class Swarm:
         elif packet[:2] == b"43":
             number, _, body = packet[2:].decode().partition("[")
             watcher.acks[int(number)] = json.loads("[" + body)[0]
+            watcher.acked_at[int(number)] = len(watcher.events)

@@ -181,10 +181,22 @@ def run_cli(
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
     """A function that starts servers; they are ended with the test."""
+    yield from _starting(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def lasting_server(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[..., ServerProcess]]:
+    """A function that starts servers; they are ended with the module."""
+    yield from _starting(tmp_path_factory.mktemp("servers"))
+
+
+def _starting(parent: Path) -> Iterator[Callable[..., ServerProcess]]:
     started: list[ServerProcess] = []
 
     def start(*args: str, **options: Any) -> ServerProcess:
-        folder = tmp_path / f"server{len(started)}"
+        folder = parent / f"server{len(started)}"
         started.append(ServerProcess(folder, *args, **options))
         return started[-1]
 
