@@ -97,7 +97,7 @@ class Definition:
             filled = template.format_map(_Blanks({**self._defaults(), **args}))
         except (ValueError, LookupError, AttributeError, TypeError):
             filled = template
-        return one_line(" ".join(filled.split()), TITLE_CHARS)
+        return " ".join(one_line(filled, 4 * TITLE_CHARS).split())[:TITLE_CHARS]
 
     def to_wire(self) -> dict[str, Any]:
         """Return ``{name, title, description, schema}``."""
