@@ -232,7 +232,7 @@ class Hub:
     def report(self, report: Report) -> bool:
         """Take a report from outside, in which everything stands that it changes.
 
-        One whose `reporter_seq` is not newer than the last is a repetition and changes nothing.
+        One whose `reporter_seq` is not newer than the last is a repetition: a sign of life only.
 
         Returns:
             Whether the task ends, or has ended, by this report: its terminal state is shown once it
@@ -246,20 +246,17 @@ class Hub:
         with self._lock:
             state, live = self.get(task_id), self._live.get(task_id)
             last = state if live is None or live.ending is None else live.ending
-            if number is not None and number <= last.reporter_seq:
-                if live is not None:
-                    live.hear(self._clock.monotonic())
-                return last.ended
-            if last.ended:
+            repeated = number is not None and number <= last.reporter_seq
+            if last.ended and not repeated:
                 raise TaskEnded(f"task {task_id} is {last.status.value}: nothing more can come")
-            self._apply(report)
-            if number is not None:
+            self._apply({"task_id": task_id} if repeated else report)
+            if number is not None and not repeated:
                 numbered = replace(self._tasks[task_id], reporter_seq=number)
                 self._tasks[task_id] = numbered
                 if report.get("log"):
                     self.store.save(numbered)
         self.on_change()
-        return False
+        return last.ended
 
     def heard(self, task_id: str) -> None:
         """Take a sign of life."""

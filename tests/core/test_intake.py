@@ -240,6 +240,20 @@ def test_a_task_taken_over_goes_on_with_its_times_and_counts() -> None:
     assert state.rate == 100.0
 
 
+def test_what_an_earlier_server_saw_done_is_not_this_ones_speed() -> None:
+    # Given: a task half done, taken over from another server.
+    work = Work(steps=("Scan", "Pack"))
+    before = work.report(after=50.0, step="Pack", total=100)
+    work.live, work.now = Live.resumed(before, 0.0, lease_s=None), 0.0
+
+    # When: it goes on at 2 % of its second half a second.
+    for done in range(2, 22, 2):
+        state = work.report(current=done)
+
+    # Then: 80 of 100 units at 2 a second are left.
+    assert state.eta_s == pytest.approx(40.0, abs=0.2)
+
+
 # -- any sequence of reports ---------------------------------------------------------------------
 
 numbers = st.integers(-10, 1000) | st.floats(allow_nan=True, allow_infinity=True)

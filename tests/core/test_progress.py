@@ -272,6 +272,17 @@ def test_a_pause_counts_neither_as_elapsed_nor_as_slow() -> None:
     assert pace.elapsed_s(at) == 15.0
 
 
+def test_a_pause_makes_no_time_left_credible() -> None:
+    pace = Pace(0.0)
+    for sample in range(1, 11):
+        pace.add(sample / 10, sample)
+
+    pace.pause(600.0)
+
+    assert pace.eta_s(601.1, 100) is None
+    assert pace.eta_s(603.0, 100) == 9.0
+
+
 @given(st.lists(st.tuples(st.floats(0, 1e6), amounts), max_size=30), st.none() | amounts)
 def test_no_counts_at_all_make_a_rate_or_a_time_that_is_no_number(
     samples: list[tuple[float, float]], total: float | None

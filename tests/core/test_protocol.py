@@ -272,9 +272,9 @@ def test_what_runs_already_goes_beside_the_error() -> None:
 
 
 def test_a_limit_says_when_to_come_again() -> None:
-    wire = errors.RateLimited("slower", retry_after_s=0.12345).to_wire()
+    wire = errors.RateLimited("slower", retry_after_s=0.1237).to_wire()
 
-    assert wire == {"code": "rate_limited", "message": "slower", "retry_after_s": 0.123}
+    assert wire == {"code": "rate_limited", "message": "slower", "retry_after_s": 0.124}
 
 
 def test_a_task_may_fail_with_a_code_of_its_own() -> None:

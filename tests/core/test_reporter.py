@@ -165,6 +165,23 @@ def test_an_attribute_that_cannot_be_read_is_left_out_and_said_once() -> None:
     assert reporter.collect()[0]["step"] == "Pack"
 
 
+def test_a_value_may_log_while_it_is_read() -> None:
+    reporter = Reporter()
+
+    class Talking:
+        def __str__(self) -> str:
+            reporter.log("read")
+            return "text"
+
+    reporter.message = Talking()  # type: ignore[assignment]
+    collected: list[object] = []
+    thread = threading.Thread(target=lambda: collected.extend(reporter.collect()), daemon=True)
+    thread.start()
+    thread.join(30)
+
+    assert collected == [{"task_id": "", "message": "text"}, {"task_id": "", "log": ["read"]}]
+
+
 # -- steps and resets ----------------------------------------------------------------------------
 
 
