@@ -156,6 +156,19 @@ def test_a_watch_can_be_bounded_in_time(gated: Callable[[str], Any]) -> None:
     assert states[-1]["status"] in {"queued", "in_progress"}
 
 
+def test_a_watch_of_a_silent_reporter_ends_with_4(server: Start) -> None:
+    # Given a task whose reporter says nothing after its first word
+    running = server()
+    with Connection(ServerAddress(running.url)) as reporter:
+        opened = reporter.call("open_task", {"name": "far away", "lease_s": 1})
+        # When its lease runs out
+        done = running.cli("watch", opened["task_id"])
+
+    # Then the watch says that it is lost
+    assert done.returncode == 4
+    assert done.stderr.splitlines()[-1].startswith("lost  far away")
+
+
 def test_a_call_raises_the_error_of_its_code(gated: Callable[[str], Any]) -> None:
     running = gated("eventlet")
     with Connection(ServerAddress(running.url)) as connection:
