@@ -11,7 +11,7 @@ from socketprogress.core.ports import Report
 from socketprogress.core.progress import Pace, finite
 from socketprogress.core.protocol import one_line
 from socketprogress.core.state import TaskFile, TaskState
-from socketprogress.core.steps import Steps
+from socketprogress.core.steps import Status, Steps
 
 __all__ = ["MESSAGE_CHARS", "TITLE_CHARS", "Live", "taken"]
 
@@ -48,6 +48,8 @@ class Live:
         live.pace.restart(now, state.current)
         live.share.restart(now, state.progress or 0.0)
         index = steps_of.running(state.steps)
+        if state.status is Status.LOST:
+            live.lost_at = now
         live._stepped -= (state.steps[index].elapsed_s or 0.0) if index >= 0 else 0.0
         return live
 

@@ -94,9 +94,16 @@ class Store(Protocol):
     def load(self) -> list[TaskState]:
         """Return every task, oldest first. Raises `StoreError`."""
 
-    def save(self, state: TaskState, *, on_saved: Callable[[], None] | None = None) -> None:
+    def save(
+        self,
+        state: TaskState,
+        *,
+        log: tuple[int, Sequence[str]] | None = None,
+        on_saved: Callable[[], None] | None = None,
+    ) -> None:
         """Keep the newest state of a task; one that has ended is replaced by ended ones only.
 
+        `log` is as for `append_log`; these lines are kept together with the state or not at all.
         With `on_saved` it is synced to the disk and the callback then called once, from the
         store's thread; as long as the disk refuses, the store tries again.
         """

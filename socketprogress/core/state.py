@@ -95,7 +95,7 @@ class TaskState:
     args: Mapping[str, Any] = field(default_factory=dict)
     pid: int | None = None
     lease_s: float | None = None
-    reporter_seq: int = 0
+    reporter_seq: int = -1
     leave: bool = True
 
     @property

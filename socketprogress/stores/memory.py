@@ -31,12 +31,20 @@ class MemoryStore:
         with self._lock:
             return sorted(self._states.values(), key=lambda state: state.created_at)
 
-    def save(self, state: TaskState, *, on_saved: Callable[[], None] | None = None) -> None:
+    def save(
+        self,
+        state: TaskState,
+        *,
+        log: tuple[int, Sequence[str]] | None = None,
+        on_saved: Callable[[], None] | None = None,
+    ) -> None:
         """Keep the newest state of a task and call back from the store's thread."""
         with self._lock:
             if self._closed:
                 return
             self._states[state.task_id] = newest(self._states.get(state.task_id), state)
+            if log is not None and log[1]:
+                self._logs.setdefault(state.task_id, LogTail()).append(*log)
             if on_saved is not None:
                 self._callbacks.submit(on_saved)
 

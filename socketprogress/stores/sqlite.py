@@ -88,11 +88,20 @@ class SqliteStore:
             stored[task_id] = newest(stored.get(task_id), state)
         return sorted(stored.values(), key=lambda state: state.created_at)
 
-    def save(self, state: TaskState, *, on_saved: Callable[[], None] | None = None) -> None:
+    def save(
+        self,
+        state: TaskState,
+        *,
+        log: tuple[int, Sequence[str]] | None = None,
+        on_saved: Callable[[], None] | None = None,
+    ) -> None:
         """Keep the newest state of a task; see `Store.save`."""
+        chunks = [] if log is None else list(chunked(*log))
         with self._changed:
             if self._open_for("a task's state"):
                 self._waiting.save(state, on_saved)
+                if chunks:
+                    self._waiting.append(state.task_id, chunks)
                 self._wake()
 
     def append_log(self, task_id: str, offset: int, lines: Sequence[str]) -> None:

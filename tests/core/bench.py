@@ -24,8 +24,14 @@ class HeldStore:
     def load(self) -> list[TaskState]:
         return self.memory.load()
 
-    def save(self, state: TaskState, *, on_saved: Callable[[], None] | None = None) -> None:
-        self.memory.save(state)
+    def save(
+        self,
+        state: TaskState,
+        *,
+        log: tuple[int, Sequence[str]] | None = None,
+        on_saved: Callable[[], None] | None = None,
+    ) -> None:
+        self.memory.save(state, log=log)
         self.saved.append(state)
         if on_saved is not None:
             self._held.append(on_saved)
