@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -91,6 +92,7 @@ class Face:
             "prefix": prefix,
             "can_start": role is not None and role >= Role.OPERATOR,
             "refresh_s": self.refresh_s,
+            "now": time.time(),
         }
 
     def render(self, template: str, status: int = 200, /, **context: Any) -> Response:

@@ -71,6 +71,7 @@ export function rate(task) {
 /** @param {number} seconds @returns {string} such as "3 min 05 s" */
 export function duration(seconds) {
   const s = Math.floor(seconds);
+  if (seconds < 0.1) return "< 0.1 s";
   if (seconds < 10) return `${seconds.toFixed(1)} s`;
   if (s < 60) return `${s} s`;
   if (s < 3600) return `${Math.floor(s / 60)} min ${pad(s % 60)} s`;
@@ -81,6 +82,11 @@ export function duration(seconds) {
 /** @param {number} n @returns {string} */
 function pad(n) {
   return String(n).padStart(2, "0");
+}
+
+/** @param {number} seconds @returns {string} such as "lost 42 s ago" */
+export function lostFor(seconds) {
+  return `lost ${seconds < 60 ? `${Math.floor(seconds)} s` : duration(seconds)} ago`;
 }
 
 /**

@@ -6,6 +6,9 @@ import { ended } from "./format.js";
 /** @typedef {import("./types.js").Counts} Counts */
 /** @typedef {"taken" | "stale" | "epoch"} Outcome "epoch": the count began anew, watch again */
 
+const STILL_S = 5;
+const STILL_UNITS = 3;
+
 /** The tasks by id, each at its newest state. */
 export class Tasks {
   /** @type {Map<string, Task>} */
@@ -94,14 +97,35 @@ function compare(a, b) {
 }
 
 /**
+ * @param {Task} task
+ * @param {number} now the server's time
+ * @returns {number} seconds since there was any news of the task
+ */
+export function silence(task, now) {
+  return Math.max(now - (task.updated_at ?? now), 0);
+}
+
+/**
  * Say how long a task has run, between updates too.
  * @param {Task} task
- * @param {number} sinceMs milliseconds since its last update arrived
+ * @param {number} now the server's time
  * @returns {number | null} seconds
  */
-export function elapsed(task, sinceMs) {
+export function elapsed(task, now) {
   const known = task.elapsed_s ?? null;
-  return known === null || task.status !== "in_progress" ? known : known + sinceMs / 1000;
+  return known === null || task.status !== "in_progress" ? known : known + silence(task, now);
+}
+
+/**
+ * Leave out what holds no longer: the rate and the time left of a task that has stood still for
+ * longer than its rate allows for.
+ * @param {Task} task
+ * @param {number} now the server's time
+ * @returns {Task}
+ */
+export function credible(task, now) {
+  const patience = Math.max(STILL_S, STILL_UNITS / (task.rate ?? 0));
+  return silence(task, now) > patience ? { ...task, rate: null, eta_s: null } : task;
 }
 
 /**

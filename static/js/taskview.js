@@ -2,7 +2,8 @@
 
 import { Writer, partsOf } from "./dom.js";
 import * as show from "./format.js";
-import { elapsed } from "./state.js";
+import { serverNow } from "./servertime.js";
+import { credible, elapsed, silence } from "./state.js";
 
 /** @typedef {import("./types.js").Task} Task */
 
@@ -13,7 +14,7 @@ export class TaskView {
   #writer = new Writer();
   /** @type {Task | null} */
   #task = null;
-  #arrivedMs = 0;
+  #elapsed = 0;
 
   /** @param {HTMLElement} root holds elements named by `data-part` */
   constructor(root) {
@@ -32,8 +33,8 @@ export class TaskView {
   show(task) {
     if (task === this.#task) return;
     const turned = task.status !== this.#task?.status;
+    if (turned) this.#elapsed = 0;
     this.#task = task;
-    this.#arrivedMs = performance.now();
     const { text, attribute } = this.#write();
     attribute(this.#root, "data-status", show.icon(task));
     attribute(this.#parts.get("icon"), "href", `#icon-${show.icon(task)}`);
@@ -49,13 +50,17 @@ export class TaskView {
 
   /** Paint what moves with time and what would flicker: elapsed, rate, time left. */
   tick() {
-    const task = this.#task;
-    if (task === null) return;
+    if (this.#task === null) return;
+    const now = serverNow();
+    const task = credible(this.#task, now);
     const { text, attribute } = this.#write();
-    const seconds = elapsed(task, performance.now() - this.#arrivedMs);
-    text("elapsed", seconds === null ? "" : show.duration(seconds));
+    const seconds = elapsed(task, now);
+    // Not every change of a state measures the time anew: what was shown once has passed.
+    this.#elapsed = Math.max(this.#elapsed, seconds ?? 0);
+    text("elapsed", seconds === null ? "" : show.duration(this.#elapsed));
     text("rate", show.rate(task));
-    text("eta", show.timeLeft(task));
+    const lost = task.status === "lost";
+    text("eta", lost ? show.lostFor(silence(task, now)) : show.timeLeft(task));
     attribute(this.#parts.get("bar"), "aria-valuetext", show.valueText(task));
   }
 

@@ -69,6 +69,7 @@ export interface Page {
   prefix: string;
   can_start: boolean;
   refresh_s: number;
+  now: number;
 }
 
 export type Ack = { ok: boolean; error?: WireError } & Record<string, any>;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Tasks, elapsed, fitting } from "../../static/js/state.js";
+import { Tasks, credible, elapsed, fitting } from "../../static/js/state.js";
 import { frame } from "./frames.js";
 
 /** @param {object} [changes] */
@@ -115,11 +115,25 @@ test("an id that is a word of the language is only an id", () => {
   assert.equal(/** @type {any} */ ({}).message, undefined);
 });
 
+test("a rate is not believed of a task that stands still for longer than it allows for", () => {
+  const rateAt = (/** @type {number} */ rate, /** @type {number} */ now) =>
+    credible(update({ rate, eta_s: 9, updated_at: 100 }), now).rate;
+  assert.equal(rateAt(200, 104), 200);
+  assert.equal(rateAt(200, 106), null);
+  assert.equal(rateAt(0.1, 125), 0.1);
+  assert.equal(rateAt(0.1, 131), null);
+  assert.equal(credible(update({ rate: 200, eta_s: 9, updated_at: 100 }), 106).eta_s, null);
+  assert.equal(credible(update({ rate: 200, updated_at: null }), 106).rate, 200);
+});
+
 test("elapsed time goes on between updates, only while the task is in progress", () => {
-  assert.equal(elapsed(update({ elapsed_s: 5 }), 1500), 6.5);
-  assert.equal(elapsed(update({ elapsed_s: 5, status: "lost" }), 1500), 5);
-  assert.equal(elapsed(frame("progress_update.completed"), 1500), 13);
-  assert.equal(elapsed(update({ elapsed_s: null }), 1500), null);
+  const at = { elapsed_s: 5, updated_at: 100 };
+  assert.equal(elapsed(update(at), 101.5), 6.5);
+  assert.equal(elapsed(update(at), 99), 5);
+  assert.equal(elapsed(update({ ...at, status: "lost" }), 101.5), 5);
+  assert.equal(elapsed(frame("progress_update.completed"), 3e9), 13);
+  assert.equal(elapsed(update({ ...at, elapsed_s: null }), 101.5), null);
+  assert.equal(elapsed(update({ elapsed_s: 5, updated_at: null }), 101.5), 5);
 });
 
 test("a status filter lets only its own tasks through", () => {
