@@ -6,20 +6,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from socketprogress.client.reporter import Reporter
+    from socketprogress.client.track import track
     from socketprogress.core.errors import Cancelled, SocketProgressError, TaskFailure
     from socketprogress.core.registry import task
-    from socketprogress.core.reporter import Reporter
     from socketprogress.server.extension import SocketProgress
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Cancelled": "socketprogress.core.errors",
-    "Reporter": "socketprogress.core.reporter",
+    "Reporter": "socketprogress.client.reporter",
     "SocketProgress": "socketprogress.server.extension",
     "SocketProgressError": "socketprogress.core.errors",
     "TaskFailure": "socketprogress.core.errors",
     "task": "socketprogress.core.registry",
+    "track": "socketprogress.client.track",
 }
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "TaskFailure",
     "__version__",
     "task",
+    "track",
 ]
 
 

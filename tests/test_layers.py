@@ -19,6 +19,7 @@ PUBLIC = {
     "TaskFailure",
     "__version__",
     "task",
+    "track",
 }
 
 

@@ -1,0 +1,434 @@
+"""What is still to be said of each task: pure state, without a clock, a thread or a socket.
+
+What waits is merged: the newest state of a task, its steps in order, its log lines within a bound,
+its end. What was sent stays as it was sent until it is acknowledged, and is said again word for
+word after a loss: its number tells the server that it has it already.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from socketprogress.core.ports import Report
+
+__all__ = ["Batch", "Entry", "Outbox", "size_of"]
+
+LINES = 5_000
+LINE_CHARS = 4_000_000
+SEGMENTS = 100
+LOG_BYTES = 16_000
+LOG_LINES = 1_000
+AGAIN = frozenset({"unavailable", "rate_limited"})
+STATE = ("current", "total", "message", "unit", "title")
+
+
+@dataclass(slots=True)
+class Batch:
+    """Reports that go out in one list; what an acknowledgement is compared with.
+
+    Attributes:
+        reports: in the order in which they are said.
+        counts: how many of them are each task's.
+    """
+
+    reports: list[Report] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+class Entry:
+    """One task's news.
+
+    Attributes:
+        opening: the payload of `open_task`.
+        opened: whether the server knows the task.
+        asked: whether `open_task` is on its way.
+        stored: whether a spool file holds all this, too.
+        ended: whether the end is among it.
+    """
+
+    __slots__ = (
+        "asked", "end", "ended", "known", "left_out", "lines", "opened", "opening", "queue",
+        "renew", "said_at", "segments", "sent", "step", "stored", "was_reset",
+    )  # fmt: skip
+
+    def __init__(self, opening: Mapping[str, Any], *, stored: bool = False) -> None:
+        self.opening = dict(opening)
+        self.opened = self.asked = self.ended = self.was_reset = False
+        self.stored = stored
+        self.queue: deque[Report] = deque()
+        self.sent = 0
+        self.segments: deque[Report] = deque()
+        self.lines: deque[str] = deque()
+        self.left_out = 0
+        self.end: Report | None = None
+        self.known: Report = {}
+        self.step: str | None = None
+        self.renew: str = ""
+        self.said_at = 0.0
+
+    def has_news(self) -> bool:
+        """Return whether anything is to be said that is not on its way already."""
+        return len(self.queue) > self.sent or (not self.queue and self._has_raw())
+
+    def merge(self, report: Report) -> int:
+        """Take a report; return how many characters of log lines it adds."""
+        lines = report.get("log", ())
+        self.lines.extend(lines)
+        state: Report = {k: v for k, v in report.items() if k not in {"task_id", "log"}}  # type: ignore[assignment]
+        if not state:
+            return sum(map(len, lines))
+        self.known.update({k: state[k] for k in STATE if k in state})  # type: ignore[literal-required, typeddict-item]
+        self.step = state.get("step", self.step)
+        self.was_reset = self.was_reset or "reset" in state
+        opens = "step" in state or "reset" in state
+        if opens or not self.segments:
+            self.segments.append(state)
+        else:
+            self.segments[-1].update(state)
+        if len(self.segments) > SEGMENTS:
+            # The next one was said after it: entering a later step completes those before.
+            oldest = self.segments.popleft()
+            merged: Report = {**oldest, **self.segments[0]}
+            self.segments[0] = merged
+        return sum(map(len, lines))
+
+    def drop_lines(self, most: int) -> int:
+        """Keep the newest `most` lines; return how many characters went."""
+        gone = 0
+        while len(self.lines) > most:
+            gone += len(self.lines.popleft())
+            self.left_out += 1
+        return gone
+
+    def compose(self, number: Iterator[int]) -> int:
+        """Make the next reports of what waits; return how many characters of lines went in."""
+        if self.renew:
+            self._renew()
+        made = [*self.segments]
+        self.segments.clear()
+        lines, chars = self._take_lines()
+        if lines:
+            made.append({"log": lines})
+        if self.end is not None and not self.lines:
+            made.append(self.end)
+            self.end = None
+        for report in made:
+            report["task_id"] = self.opening["task_id"]
+            report["reporter_seq"] = next(number)
+        self.queue.extend(made)
+        return chars
+
+    def forgotten(self) -> None:
+        """Say everything again: the server knows nothing of the task, or an older state only."""
+        lines = [line for report in self.queue for line in report.get("log", ())]
+        self.lines.extendleft(reversed(lines))
+        for report in self.queue:
+            if "status" in report:
+                self.end = report
+        self.queue.clear()
+        self.segments.clear()
+        self.sent = 0
+        self.renew = "all"
+
+    def record(self) -> dict[str, Any]:
+        """Return what a spool file keeps of the task."""
+        return {
+            "open": self.opening,
+            "reports": list(self.queue),
+            "known": self.known,
+            "step": self.step,
+        }
+
+    def _has_raw(self) -> bool:
+        return bool(self.segments or self.lines or self.left_out or self.end)
+
+    def _renew(self) -> None:
+        """Put the whole state in front, since the server may have lost what it acknowledged."""
+        stepped = any("step" in segment for segment in self.segments)
+        if stepped:
+            words = {k: v for k, v in self.known.items() if k in {"title", "unit"}}
+            first: Report = {**words, **self.segments[0]}  # type: ignore[typeddict-item]
+            self.segments[0] = first
+        elif self.known or self.step is not None:
+            whole: Report = {**self.known}
+            again = self.renew == "all"
+            if again and self.step is not None:
+                whole["step"] = self.step
+            if (again and self.was_reset) or any("reset" in s for s in self.segments):
+                whole["reset"] = True
+            self.segments = deque([whole])
+        self.renew = ""
+
+    def _take_lines(self) -> tuple[list[str], int]:
+        taken: list[str] = []
+        if self.left_out:
+            taken.append(f"… {self.left_out:,} lines left out: more than is kept until delivery")
+            self.left_out = 0
+        size = chars = 0
+        while self.lines and len(taken) < LOG_LINES:
+            size += size_of(self.lines[0]) + 1
+            if size > LOG_BYTES and taken:
+                break
+            line = self.lines.popleft()
+            chars += len(line)
+            taken.append(line)
+        return taken, chars
+
+
+class Outbox:
+    """Everything that this process has still to say to one server.
+
+    Args:
+        number: numbers that rise, also from one process to the next.
+        beat_s: seconds after which a task without news gives a sign of life, unless its own lease
+            asks for more.
+    """
+
+    def __init__(self, number: Iterator[int], *, beat_s: float = 10.0) -> None:
+        self._number = number
+        self._beat_s = beat_s
+        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._chars = 0
+        self.ended = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, task_id: object) -> bool:
+        return task_id in self._entries
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything that is in no spool file was said and acknowledged."""
+        return not any(
+            not entry.stored and (not entry.opened or entry.queue or entry.has_news())
+            for entry in self._entries.values()
+        )
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether something was said that is not acknowledged."""
+        return any(entry.sent or entry.asked for entry in self._entries.values())
+
+    # -- what the work says ----------------------------------------------------------------------
+
+    def open(self, opening: Mapping[str, Any], *, at: float = 0.0) -> None:
+        """Take a new task, by the payload of its `open_task`; `at` is in monotonic seconds."""
+        entry = self._entries.setdefault(opening["task_id"], Entry(opening))
+        entry.said_at = at
+
+    def merge(self, reports: Iterable[Report]) -> None:
+        """Take what reporters collected; what comes after a task's end is dropped."""
+        for report in reports:
+            entry = self._entries.get(report["task_id"])
+            if entry is None or entry.ended:
+                continue
+            self._chars += entry.merge(report)
+            self._chars -= entry.drop_lines(LINES)
+            if self._chars > LINE_CHARS:
+                self._chars -= entry.drop_lines(len(entry.lines) // 2)
+
+    def finish(self, task_id: str, end: Report) -> None:
+        """Take a task's end: ``{status, result?, error?}``."""
+        entry = self._entries.get(task_id)
+        if entry is not None and not entry.ended:
+            entry.ended, entry.end = True, end
+            self.ended += 1
+
+    def adopt(self, record: Mapping[str, Any]) -> bool:
+        """Take a task from a spool file, unless this process speaks of it itself."""
+        task_id = record["open"]["task_id"]
+        if task_id in self._entries or not record["reports"]:
+            return False
+        entry = Entry(record["open"], stored=True)
+        entry.queue.extend(record["reports"])
+        known: Report = record.get("known") or {}
+        entry.known = known
+        entry.step = record.get("step")
+        entry.ended = any("status" in report for report in entry.queue)
+        self.ended += entry.ended
+        self._entries[task_id] = entry
+        return True
+
+    # -- what the server is told -----------------------------------------------------------------
+
+    def any_opened(self) -> dict[str, Any] | None:
+        """Return the payload of some task's opening that the server knows, or None."""
+        return next((e.opening for e in self._entries.values() if e.opened), None)
+
+    def openings(self, most: int) -> list[dict[str, Any]]:
+        """Return the payloads of up to `most` tasks that the server has to be told of."""
+        found: list[dict[str, Any]] = []
+        for entry in self._entries.values():
+            if len(found) >= most:
+                break
+            if not entry.opened and not entry.asked:
+                entry.asked = True
+                found.append(entry.opening)
+        return found
+
+    def opened(self, task_id: str, error: Mapping[str, Any] | None = None) -> bool:
+        """Take the answer to an opening; return whether the task is refused for good."""
+        entry = self._entries.get(task_id)
+        if entry is None:
+            return False
+        entry.asked = False
+        if error is None:
+            entry.opened = True
+        elif error.get("code") not in AGAIN:
+            self._drop(task_id)
+            return True
+        return False
+
+    def take(self, *, now: float, budget: int, most: int = 1_000) -> Batch | None:
+        """Return what fits into one list, or None if there is nothing to say.
+
+        Args:
+            now: monotonic seconds.
+            budget: bytes of JSON that the list may have.
+            most: reports that it may have.
+        """
+        batch, last = Batch(), ""
+        for task_id, entry in self._entries.items():
+            if not entry.opened or entry.sent:
+                continue
+            if not entry.queue:
+                self._compose(entry, now)
+            for report in entry.queue:
+                size = size_of(report) + 1
+                if batch.reports and (size > budget or len(batch.reports) >= most):
+                    break
+                budget -= size
+                batch.reports.append(report)
+                entry.sent += 1
+                entry.said_at = now
+            if entry.sent:
+                batch.counts[task_id] = entry.sent
+                last = task_id
+            if budget <= 0 or len(batch.reports) >= most:
+                break
+        if not batch.reports:
+            return None
+        self._turn(last)
+        return batch
+
+    def acknowledge(
+        self, batch: Batch, errors: Sequence[Mapping[str, Any]] = ()
+    ) -> dict[str, Mapping[str, Any]]:
+        """Take the answer to a list of reports.
+
+        Args:
+            batch: what was said.
+            errors: ``[{task_id, error: {code, message}}]`` for what was refused.
+
+        Returns:
+            By task id, the errors after which that much is not said again.
+        """
+        refused = {str(item.get("task_id")): item.get("error") or {} for item in errors}
+        final: dict[str, Mapping[str, Any]] = {}
+        for task_id, count in batch.counts.items():
+            entry = self._entries.get(task_id)
+            if entry is None:
+                continue
+            error = refused.get(task_id)
+            code = None if error is None else error.get("code")
+            if code in AGAIN:
+                entry.sent = 0
+            elif code == "unknown_task":
+                entry.opened = False
+                entry.forgotten()
+            elif code == "task_ended":
+                self._drop(task_id)
+                final[task_id] = error or {}
+            else:
+                self._accept(task_id, entry, count, refused=error is not None)
+                if error is not None:
+                    final[task_id] = error
+        return final
+
+    def lose(self) -> None:
+        """Take that the connection is gone, and with it every answer that was waited for."""
+        for entry in self._entries.values():
+            entry.sent, entry.asked = 0, False
+
+    def reconnected(self, *, restarted: bool) -> None:
+        """Say the whole state of every task again.
+
+        Args:
+            restarted: the server is another process than before, whose store may be behind; what
+                it acknowledged just before its end may be lost.
+        """
+        for entry in self._entries.values():
+            if entry.opened and not entry.stored:
+                entry.renew = "all" if restarted else "state"
+
+    def rest(self, *, ended_only: bool = False) -> list[dict[str, Any]]:
+        """Return what a spool has to keep, ``[{open, reports}]``, and forget it.
+
+        Args:
+            ended_only: leave the tasks here that go on.
+        """
+        records = []
+        for task_id, entry in list(self._entries.items()):
+            if entry.stored or (ended_only and (not entry.ended or entry.sent or entry.asked)):
+                continue
+            while not entry.queue or entry.lines or entry.end or entry.segments:
+                before = len(entry.queue)
+                self._chars -= entry.compose(self._number)
+                if len(entry.queue) == before:
+                    break
+            if entry.queue or not entry.opened:
+                records.append(entry.record())
+            self._drop(task_id)
+        return records
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _compose(self, entry: Entry, now: float) -> None:
+        if entry.has_news() or entry.renew:
+            self._chars -= entry.compose(self._number)
+        if entry.queue or entry.ended:
+            return
+        lease_s = entry.opening.get("lease_s")
+        beat_s = min(self._beat_s, lease_s / 3) if lease_s else self._beat_s
+        if now - entry.said_at >= beat_s:
+            alive: Report = {
+                "task_id": entry.opening["task_id"],
+                "reporter_seq": next(self._number),
+            }
+            entry.queue.append(alive)
+
+    def _accept(self, task_id: str, entry: Entry, count: int, *, refused: bool) -> None:
+        ends = False
+        for _ in range(min(count, len(entry.queue))):
+            report = entry.queue.popleft()
+            ends = ends or "status" in report
+            if refused and report.get("result") is not None:
+                # The result may be what is refused; the end itself has to arrive.
+                entry.end = {"status": report["status"], "error": report.get("error")}
+                entry.lines.append("The result is left out: the server refused it")
+                ends = False
+        entry.sent = 0
+        if ends or (entry.stored and not entry.queue and entry.end is None):
+            self._drop(task_id)
+
+    def _drop(self, task_id: str) -> None:
+        entry = self._entries.pop(task_id)
+        self._chars -= sum(map(len, entry.lines))
+        self.ended -= entry.ended
+
+    def _turn(self, last: str) -> None:
+        """Let those go first next time who did not get to speak."""
+        for task_id in list(self._entries):
+            self._entries.move_to_end(task_id)
+            if task_id == last:
+                break
+
+
+def size_of(value: Any) -> int:
+    """Return the bytes of a value as JSON in ASCII, as it is sent."""
+    return len(json.dumps(value, separators=(",", ":")))

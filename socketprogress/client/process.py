@@ -1,0 +1,233 @@
+"""What all reporters of a process share: its senders, and how the process ends.
+
+A forked child begins anew: what the parent has opened stays the parent's.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Iterable
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any
+
+from socketprogress.client import nesting, notice
+from socketprogress.client.endings import Ending, Left
+
+if TYPE_CHECKING:
+    from socketprogress.client.origin import Origin
+    from socketprogress.client.reporter import Reporter
+    from socketprogress.client.sender import Sender
+
+__all__ = ["ended", "flush", "lease_s", "open_reporters", "opened", "sender_for"]
+
+GRACE_S = 1.0
+SIGNAL_GRACE_S = 0.8
+
+
+class _Process:
+    """The state of this process; a forked child has its own."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.senders: dict[Origin, Sender] = {}
+        self.open: dict[int, weakref.ref[Reporter]] = {}
+        self.prepared = False
+
+    def reporters(self) -> list[Reporter]:
+        found = (ref() for ref in list(self.open.values()))
+        return [reporter for reporter in found if reporter is not None]
+
+
+_process = _Process()
+
+
+def sender_for(origin: Origin) -> Sender:
+    """Return this process's sender for a server."""
+    with _process.lock:
+        sender = _process.senders.get(origin)
+        if sender is None:
+            from socketprogress.client.sender import Sender  # noqa: PLC0415 - sockets
+
+            sender = _process.senders[origin] = Sender(origin)
+            _prepare()
+        return sender
+
+
+def opened(reporter: Reporter) -> None:
+    """Note that a reporter is open."""
+    _process.open[id(reporter)] = weakref.ref(reporter)
+    nesting.announce(reporter.task_id)
+
+
+def ended(reporter: Reporter) -> None:
+    """Note that a reporter has ended."""
+    _process.open.pop(id(reporter), None)
+    left = _process.reporters()
+    nesting.announce(left[-1].task_id if left else None)
+
+
+def open_reporters() -> list[Reporter]:
+    """Return the reporters that are open in this process, oldest first."""
+    return _process.reporters()
+
+
+def lease_s() -> float | None:
+    """Return the lease of `SOCKETPROGRESS_LEASE` in seconds, or None."""
+    text = os.environ.get("SOCKETPROGRESS_LEASE", "")
+    try:
+        return max(float(text), 0.0) or None if text else None
+    except ValueError:
+        notice.warn_once("SOCKETPROGRESS_LEASE=%s is no number of seconds", text[:40])
+        return None
+
+
+def flush(grace_s: float = GRACE_S) -> None:
+    """End what is open as completed and deliver all, within `grace_s` seconds for all servers.
+
+    What cannot be delivered in time goes to the spool.
+    """
+    for reporter in _process.reporters():
+        reporter.close()
+    senders = list(_process.senders.values())
+    _process.senders = {}
+    deadline = time.monotonic() + grace_s
+    for sender in senders:
+        sender.hurry()
+    for sender in senders:
+        sender.close(deadline - time.monotonic())
+
+
+# -- the process's end -------------------------------------------------------------------------------
+
+
+def _prepare() -> None:
+    """See to the end of this process, once; and to its forked children."""
+    if not _hooks.installed:
+        _hooks.install()
+    if not _process.prepared:
+        _process.prepared = True
+        util = sys.modules.get("multiprocessing.util")
+        if util is not None:
+            # Processes of multiprocessing do not end through atexit.
+            util.Finalize(None, _at_exit, exitpriority=100)
+        _take_sigterm()
+
+
+class _Hooks:
+    """What is hooked into the interpreter, once and for forked children too."""
+
+    def __init__(self) -> None:
+        self.installed = False
+        self.last_value: Any = None
+        self.excepthook: Any = None
+        self.thread_hook: Any = None
+
+    def install(self) -> None:
+        self.installed = True
+        self.last_value = getattr(sys, "last_value", None)
+        self.excepthook, sys.excepthook = sys.excepthook, _on_exception
+        self.thread_hook, threading.excepthook = threading.excepthook, _on_thread_exception
+        atexit.register(_at_exit)
+
+
+_hooks = _Hooks()
+
+
+def _at_exit() -> None:
+    error = getattr(sys, "last_value", None)
+    if isinstance(error, BaseException) and error is not _hooks.last_value:
+        _fail_all(error)
+    flush()
+
+
+def _on_exception(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    interactive = hasattr(sys, "ps1") or bool(sys.flags.interactive)
+    if interactive:  # the process goes on
+        _fail(_left_by(error), error)
+    else:
+        _fail_all(error)
+    _hooks.excepthook(kind, error, trace)
+
+
+def _on_thread_exception(args: Any) -> None:
+    if args.exc_value is not None:
+        own = [r for r in _process.reporters() if r.opened_in(threading.get_ident())]
+        _fail([*own, *_left_by(args.exc_value)], args.exc_value)
+    _hooks.thread_hook(args)
+
+
+def _fail_all(error: BaseException) -> None:
+    _fail([*_process.reporters(), *_left_by(error)], error)
+
+
+def _fail(reporters: Iterable[Reporter], error: BaseException) -> None:
+    reporters = list(reporters)
+    if reporters and not isinstance(error, SystemExit):
+        ending = Ending.by(error)
+        for reporter in reporters:
+            reporter.finish(ending)
+
+
+def _left_by(error: BaseException) -> list[Reporter]:
+    """Return the reporters whose loops this exception has left."""
+    places = set(_places(error))
+    held = [r for sender in list(_process.senders.values()) for r in sender.held()]
+    return [r for r in held if r.left_at is not None and r.left_at in places]
+
+
+def _places(error: BaseException) -> Iterable[Any]:
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        trace = one.__traceback__
+        while trace is not None:
+            yield Left(id(trace.tb_frame), trace.tb_frame.f_code, trace.tb_lasti)
+            trace = trace.tb_next
+        waiting += [one.__cause__, one.__context__]
+
+
+def _take_sigterm() -> None:
+    if threading.current_thread() is not threading.main_thread():
+        return
+    with contextlib.suppress(ValueError):  # another interpreter than the main one
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, _on_sigterm)
+
+
+def _on_sigterm(number: int, _frame: FrameType | None) -> None:
+    try:
+        for reporter in _process.reporters():
+            reporter.finish(Ending.interrupted("the process was ended by SIGTERM"))
+        flush(SIGNAL_GRACE_S)
+    finally:
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+
+# -- forks -------------------------------------------------------------------------------------------
+
+
+def _after_fork() -> None:
+    global _process
+    before, _process = _process, _Process()
+    nesting.forked()
+    for reporter in before.reporters():
+        reporter.forked()
+    for sender in before.senders.values():
+        sender.forked()
+
+
+os.register_at_fork(after_in_child=_after_fork)
