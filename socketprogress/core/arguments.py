@@ -117,7 +117,7 @@ class Binding:
                 path = part if root is None else _inside(part, root, name)
                 # Path.exists would raise for names too long and for folders not readable.
                 if name in self._existing and not os.path.exists(path):  # noqa: PTH110
-                    raise InvalidArguments(f"{str(part)!r} does not exist", field=name)
+                    raise InvalidArguments(f"{_brief(part)} does not exist", field=name)
                 return str(path)
             return _encode(part)
 
@@ -240,11 +240,18 @@ def _inside(path: Path, root: Path, field: str) -> Path:
     top = root.resolve()
     try:
         resolved = (top / path.expanduser()).resolve()
-    except (OSError, RuntimeError, ValueError) as exc:
-        raise InvalidArguments(f"{str(path)!r} cannot be resolved: {exc}", field=field) from None
+    except (OSError, RuntimeError, ValueError):
+        raise InvalidArguments(f"{_brief(path)} cannot be resolved", field=field) from None
     if resolved != top and top not in resolved.parents:
-        raise InvalidArguments(f"{str(path)!r} is outside of the server's root folder", field=field)
+        raise InvalidArguments(
+            f"{_brief(path)} is outside of the server's root folder", field=field
+        )
     return resolved
+
+
+def _brief(path: Path) -> str:
+    text = str(path)
+    return repr(text if len(text) <= 200 else f"{text[:200]}…")
 
 
 def _plain(message: str) -> str:
