@@ -32,7 +32,7 @@ from socketprogress.server.payloads import (
     task_request,
     watch_request,
 )
-from socketprogress.server.reports import open_request, report_request
+from socketprogress.server.reporters import Reporters
 from socketprogress.server.service import Service
 
 __all__ = ["Events"]
@@ -51,7 +51,6 @@ class Session:
     role: Role
     bucket: TokenBucket
     watched: set[str] = field(default_factory=set)
-    reporting: set[str] = field(default_factory=set)
     refusals: int = 0
 
 
@@ -98,8 +97,8 @@ class Events:
             "open_task": (Role.REPORTER, self._open_task),
             "report": (Role.REPORTER, self._report),
         }
-        self._reporters: dict[str, str] = {}
-        service.on_cancel = self._tell_reporter
+        self._reporters = Reporters(service, fanout)
+        service.on_cancel = self._reporters.tell
 
     def install(self) -> None:
         """Register the handlers; every name but the connection's own goes through one of them."""
@@ -119,13 +118,12 @@ class Events:
         except WireError as exc:
             raise Refused(exc.message, exc.to_wire()) from None
         bucket = TokenBucket(self._limits.events_per_s, self._limits.events_burst)
+        self._reporters.join(sid)
         self._sessions[sid] = Session(sid, role, bucket)
 
     def _disconnect(self, sid: str, reason: Any = None) -> None:
-        session = self._sessions.pop(sid, None)
-        for task_id in session.reporting if session else ():
-            if self._reporters.get(task_id) == sid:
-                del self._reporters[task_id]
+        self._sessions.pop(sid, None)
+        self._reporters.leave(sid)
         self._fanout.forget(sid)
         self._lists.leave(sid)
 
@@ -239,30 +237,11 @@ class Events:
         return {"offset": page.offset, "lines": list(page.lines), "next_offset": page.next_offset}
 
     def _open_task(self, session: Session, payload: Any) -> Answer:
-        state, _ = self._service.reporting.open(open_request(payload, self._limits))
-        self._reporters[state.task_id] = session.sid
-        session.reporting.add(state.task_id)
-        return {"task_id": state.task_id, "task": self._wire(state)}
+        state, beside = self._reporters.open(session.sid, payload)
+        return {**beside, "task": self._wire(state)}
 
     def _report(self, session: Session, payload: Any) -> Answer:
-        reports = report_request(payload, self._limits)
-        errors = self._service.reporting.take(reports)
-        if errors and not isinstance(payload, list):
-            raise errors[0][1]
-        named = {r["task_id"] for r in reports if not isinstance(r, tuple)}
-        for task_id in named - session.reporting:
-            self._reporters[task_id] = session.sid
-            session.reporting.add(task_id)
-        found = (self._service.hub.find(task_id) for task_id in named)
-        return {
-            "cancel": sorted(s.task_id for s in found if s and s.cancel_requested and not s.ended),
-            "errors": [{"task_id": i, "error": error.to_wire()} for i, error in errors],
-        }
-
-    def _tell_reporter(self, task_id: str) -> None:
-        sid = self._reporters.get(task_id)
-        if sid is not None:
-            self._fanout.one(sid, "cancel_requested", {"task_id": task_id})
+        return self._reporters.report(session.sid, payload)
 
     # -- rooms -----------------------------------------------------------------------------------
 

@@ -12,17 +12,14 @@ from socketprogress.server.access import Role, needs
 from socketprogress.server.answers import answer, read_json
 from socketprogress.server.face import Face
 from socketprogress.server.payloads import fields_of
-from socketprogress.server.reports import (
-    OPEN_FIELDS,
-    REPORT_FIELDS,
-    one_report,
-    open_request,
-)
+from socketprogress.server.reporting import check_step
+from socketprogress.server.reports import OPEN_FIELDS, REPORT_FIELDS, one_report, open_request
 
 __all__ = ["add_reporting"]
 
 FIELDS = (*OPEN_FIELDS, *(name for name in REPORT_FIELDS if name not in OPEN_FIELDS))
 NAME = "report"
+STORED_WITHIN_S = 20.0
 
 
 def add_reporting(blueprint: Blueprint, face: Face) -> None:
@@ -33,13 +30,15 @@ def add_reporting(blueprint: Blueprint, face: Face) -> None:
     @needs(Role.REPORTER)
     def api_put(task_id: str) -> Response:
         """Create (201) or update (200) a task; its end is stored before this answers."""
-        given = _given(read_json(service.settings, of_any_type=True), check_task_id(task_id), face)
+        check_task_id(task_id)
+        given = _given(read_json(service.settings, of_any_type=True), task_id, face)
+        wanted = open_request(_opening(given), service.settings)
         report = one_report(_part(given, REPORT_FIELDS), service.settings)
-        is_new = service.hub.find(task_id) is None
-        if is_new:
-            wanted = open_request({"name": NAME, **_part(given, OPEN_FIELDS)}, service.settings)
-            service.reporting.open(wanted)
-        for _, error in service.reporting.take([report]):
+        is_new = False
+        if service.hub.find(task_id) is None:
+            check_step(report, wanted.steps)
+            _, is_new = service.reporting.open(wanted)
+        for _, error in service.reporting.take([report], stored_within_s=STORED_WITHIN_S):
             raise error
         headers = {"Location": face.url("api_task", task_id)} if is_new else {}
         body = {"task_id": task_id, "task": face.snapshot(service.hub.get(task_id))}
@@ -51,6 +50,13 @@ def _given(data: Any, task_id: str, face: Face) -> dict[str, Any]:
     if given.setdefault("task_id", task_id) != task_id:
         raise InvalidPayload("task_id is not that of the URL", field="task_id")
     return given
+
+
+def _opening(given: dict[str, Any]) -> dict[str, Any]:
+    opening = {k: v for k, v in _part(given, OPEN_FIELDS).items() if v is not None}
+    if "name" not in opening:
+        opening.setdefault("title", given["task_id"])
+    return {"name": NAME, **opening}
 
 
 def _part(given: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:

@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Sequence
+import json
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from typing import Any
 
-from socketprogress.core.errors import (
-    Forbidden,
-    InvalidPayload,
-    Unavailable,
-    WireError,
-)
+from socketprogress.core.errors import Forbidden, InvalidPayload, Unavailable, WireError
 from socketprogress.core.hub import Hub
 from socketprogress.core.ports import Report
-from socketprogress.core.protocol import one_line
-from socketprogress.core.state import TaskError, TaskState
-from socketprogress.core.steps import Status, index_of
+from socketprogress.core.state import TaskState
+from socketprogress.core.steps import Steps, index_of
 from socketprogress.server.reports import OpenRequest
 from socketprogress.server.runtime import Runtime
 
-__all__ = ["Reporting"]
-
-log = logging.getLogger(__name__)
+__all__ = ["Refused", "Reporting"]
 
 LEASE_S = 30.0
-STORED_WITHIN_S = 10.0
+STORED_WITHIN_S = 4.0
 RESULT_BYTES = 256 * 1024
 SOURCES = ("report", "celery")
+
+Refused = tuple[str | None, WireError]
+"""A report that was not taken: its task's id, as far as it is known, and the reason."""
 
 
 class Reporting:
@@ -37,13 +32,15 @@ class Reporting:
     Args:
         hub: the live tasks.
         runtime: how to wait for the store without holding up others.
-        max_title_chars: the most of a title.
+        ping_timeout_s: the silence after which a connection is given up; nobody hears its answers
+            to pings while it waits for the store.
     """
 
-    def __init__(self, hub: Hub, runtime: Runtime, *, max_title_chars: int) -> None:
+    def __init__(self, hub: Hub, runtime: Runtime, *, ping_timeout_s: float) -> None:
         self._hub = hub
         self._runtime = runtime
-        self._max_title_chars = max_title_chars
+        self._stored_within_s = min(STORED_WITHIN_S, ping_timeout_s / 2)
+        self._stopping = False
 
     def open(self, wanted: OpenRequest) -> tuple[TaskState, bool]:
         """Open a task that is in progress from now on; the same id again is the same task.
@@ -53,87 +50,117 @@ class Reporting:
 
         Raises:
             Forbidden: the id is that of a task which this server runs itself.
+            Unavailable: the server is stopping.
         """
+        self._check_open()
         fields = asdict(wanted)
         fields["steps"] = wanted.steps
         fields["unit"] = wanted.unit or "it"
         fields["lease_s"] = wanted.lease_s or LEASE_S
-        title = one_line(fields.pop("title") or "", self._max_title_chars)
-        name = fields.pop("name")
+        title, name = fields.pop("title"), fields.pop("name")
         state, is_new = self._hub.create(name, title=title or name, source="report", **fields)
-        self._own(state)
+        own(state)
         if is_new:
             state = self._hub.begin(state.task_id)
         return state, is_new
 
     def take(
-        self, reports: Sequence[Report | tuple[str | None, WireError]]
-    ) -> list[tuple[str | None, WireError]]:
+        self, reports: Sequence[Report | Refused], *, stored_within_s: float | None = None
+    ) -> list[Refused]:
         """Take reports in order, each for itself; return those refused, with the reasons.
 
         Terminal states are in the store when this returns.
+
+        Args:
+            reports: checked ones, and those that were found bad.
+            stored_within_s: seconds to wait for the store at most.
         """
-        errors: list[tuple[str | None, WireError]] = []
-        ending: list[str] = []
+        refused: list[Refused] = []
+        ending: dict[str, None] = {}
         for report in reports:
             if isinstance(report, tuple):
-                errors.append(report)
+                refused.append(report)
                 continue
             try:
+                self._check_open()
                 if self._take(report):
-                    ending.append(report["task_id"])
+                    ending[report["task_id"]] = None
             except WireError as exc:
-                errors.append((report["task_id"], exc))
-        for task_id in dict.fromkeys(ending):
-            if not self._stored(task_id):
-                reason = "the end of this task is not stored yet; say it again later"
-                errors.append((task_id, Unavailable(reason)))
-        return errors
+                refused.append((report["task_id"], exc))
+        limit_s = self._stored_within_s if stored_within_s is None else stored_within_s
+        for task_id in self._not_stored(ending, limit_s):
+            reason = "the end of this task is not stored yet; say it again later"
+            refused.append((task_id, Unavailable(reason)))
+        return refused
+
+    def stop(self) -> None:
+        """Take nothing more: it could not be stored."""
+        self._stopping = True
+
+    def _check_open(self) -> None:
+        if self._stopping:
+            raise Unavailable("the server is stopping; say it again later")
 
     def _take(self, report: Report) -> bool:
-        """Take one report; return whether the task's end is on its way."""
-        task_id = report["task_id"]
-        state = self._hub.get(task_id)
-        self._own(state)
-        if "step" in report and index_of(state.steps, report["step"]) < 0:
-            names = ", ".join(step.name for step in state.steps) or "none"
-            raise InvalidPayload(
-                f"the task has no step {report['step']!r}, its steps are: {names}", field="step"
-            )
-        if self._hub.report(report):
+        """Take one report; return whether the task's end is on its way, or stored."""
+        state = self._hub.get(report["task_id"])
+        own(state)
+        check_step(report, state.steps)
+        _bound_result(report)
+        return self._hub.report(report)
+
+    def _not_stored(self, task_ids: Iterable[str], limit_s: float) -> list[str]:
+        """Wait for the store to have these tasks' ends; return those that it has not in time."""
+        deadline = time.monotonic() + limit_s
+        return [i for i in task_ids if not self._stored(i, deadline)]
+
+    def _stored(self, task_id: str, deadline: float) -> bool:
+        if self._ended(task_id):
             return True
-        status = report.get("status")
-        if status is None or status == Status.IN_PROGRESS:
-            return False
-        self._end(report, Status(status))
-        return True
-
-    def _end(self, report: Report, status: Status) -> None:
-        error = report.get("error")
-        self._hub.end(
-            report["task_id"],
-            status,
-            result=report.get("result"),
-            error=None if error is None else TaskError(error["code"], error["message"]),
-        )
-
-    def _stored(self, task_id: str) -> bool:
-        """Wait for the store to have a task's end; return whether it has it in time."""
         shown = self._runtime.signal()
-        stop: Callable[[], None] = self._hub.listen(task_id, shown.set)
+        stop = self._hub.listen(task_id, shown.set)
         try:
-            if not self._ended(task_id):
-                shown.wait(STORED_WITHIN_S)
-            return self._ended(task_id)
+            while not self._ended(task_id):
+                left_s = deadline - time.monotonic()
+                if left_s <= 0 or not shown.wait(left_s):
+                    break
+                shown.clear()
         finally:
             stop()
+        return self._ended(task_id)
 
     def _ended(self, task_id: str) -> bool:
-        state: Any = self._hub.find(task_id)
+        state = self._hub.find(task_id)
         return state is None or state.ended
 
-    def _own(self, state: TaskState) -> None:
-        if state.source not in SOURCES:
-            raise Forbidden(
-                f"task {state.task_id} is run by this server, nobody else reports on it"
-            )
+
+def own(state: TaskState) -> None:
+    """Let reporters speak of their tasks only.
+
+    Raises:
+        Forbidden: this server runs the task itself.
+    """
+    if state.source not in SOURCES:
+        raise Forbidden(f"task {state.task_id} is run by this server, nobody else reports on it")
+
+
+def check_step(report: Report, steps: Steps) -> None:
+    """Let a report enter those steps only that the task has.
+
+    Raises:
+        InvalidPayload: there is no such step.
+    """
+    if "step" in report and index_of(steps, report["step"]) < 0:
+        names = ", ".join(step.name for step in steps) or "none"
+        raise InvalidPayload(
+            f"the task has no step {report['step']!r}, its steps are: {names[:1000]}", field="step"
+        )
+
+
+def _bound_result(report: Report) -> None:
+    result = report.get("result")
+    size_bytes = 0 if result is None else len(json.dumps(result))
+    if size_bytes > RESULT_BYTES:
+        report["result"] = None
+        reason = f"The result is left out: its {size_bytes:,} bytes are over {RESULT_BYTES:,}"
+        report["log"] = [*report.get("log", []), reason]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from socketprogress.core.errors import InvalidPayload, WireError
 from socketprogress.core.ports import Report
 from socketprogress.core.protocol import check_task_id, one_line
 from socketprogress.core.state import TASK_ERROR_CODES
-from socketprogress.core.steps import Status, Steps, make
+from socketprogress.core.steps import MOST_WEIGHT, TERMINAL, Status, Steps, make
 from socketprogress.server.payloads import fields_of, tags_of, text_of
 from socketprogress.server.settings import Settings
 
@@ -53,6 +54,14 @@ LONGEST_LEASE_S = 7 * 86_400.0
 REPORTS_AT_ONCE = 1_000
 LOG_LINES = 1_000
 MOST_STEPS = 200
+STEP_FIELDS = {"name", "weight"}
+UNIT_CHARS = 50
+ERROR_CHARS = 500
+
+ESCAPES = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]?|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~]?)"
+)
+CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,20 +90,23 @@ def open_request(data: Any, limits: Settings) -> OpenRequest:
         InvalidPayload: with the `field` that is to blame.
     """
     given = fields_of(data, OPEN_FIELDS, limits, short="name")
-    name = one_line(text_of(given, "name", limits.max_name_chars) or "", limits.max_name_chars)
+    name = _line_of(given, "name", limits.max_name_chars)
     if not name:
         raise InvalidPayload("a task needs a name", field="name")
+    task_id, parent_id = _id(given, "task_id"), _id(given, "parent_id")
+    if parent_id is not None and parent_id == task_id:
+        raise InvalidPayload("a task is not a part of itself", field="parent_id")
     return OpenRequest(
         name=name,
-        title=text_of(given, "title", limits.max_title_chars),
-        task_id=_id(given, "task_id"),
+        title=_line_of(given, "title", limits.max_title_chars),
+        task_id=task_id,
         total=_number(given, "total", least=0),
-        unit=text_of(given, "unit", 50),
+        unit=_line_of(given, "unit", UNIT_CHARS),
         steps=_steps(given.get("steps"), limits),
         cancellable=_flag(given, "cancellable"),
-        host=text_of(given, "host", limits.max_name_chars),
+        host=_line_of(given, "host", limits.max_name_chars),
         pid=_count(given, "pid"),
-        parent_id=_id(given, "parent_id"),
+        parent_id=parent_id,
         tags=tags_of(given.get("tags"), limits),
         lease_s=_lease(given),
         leave=_flag(given, "leave"),
@@ -119,7 +131,7 @@ def report_request(data: Any, limits: Settings) -> list[Report | tuple[str | Non
             reports.append(one_report(item, limits))
         except WireError as exc:
             task_id = item.get("task_id") if isinstance(item, dict) else None
-            reports.append((task_id if isinstance(task_id, str) else None, exc))
+            reports.append((one_line(task_id, 64) if isinstance(task_id, str) else None, exc))
     return reports
 
 
@@ -160,42 +172,47 @@ def _take_words(given: Mapping[str, Any], report: Report, limits: Settings) -> N
         ("message", limits.max_payload_bytes),
         ("step", limits.max_name_chars),
         ("title", limits.max_title_chars),
-        ("unit", 50),
+        ("unit", UNIT_CHARS),
     ):
         text = text_of(given, name, most)
         if text is not None:
-            report[name] = text  # type: ignore[literal-required]
+            report[name] = one_line(text, most)  # type: ignore[literal-required]
 
 
 def _take_end(given: Mapping[str, Any], report: Report) -> None:
-    status = given.get("status")
-    if status is None:
+    status, error = given.get("status"), _error(given.get("error"))
+    if status is not None:
+        if status not in SAID_BY_REPORTERS:
+            said = ", ".join(SAID_BY_REPORTERS)
+            raise InvalidPayload(f"a reporter's status is one of {said}", field="status")
+        report["status"] = status
+    if status not in TERMINAL:
+        for name in ("result", "error"):
+            if given.get(name) is not None:
+                raise InvalidPayload(f"{name} comes with the status that ends it", field=name)
         return
-    if status not in SAID_BY_REPORTERS:
-        said = ", ".join(SAID_BY_REPORTERS)
-        raise InvalidPayload(f"a reporter's status is one of {said}", field="status")
-    report["status"] = status
-    report["result"] = given.get("result")
-    error = _error(given.get("error"))
+    if error is not None and status == Status.COMPLETED:
+        raise InvalidPayload("what is completed has no error", field="error")
     if error is None and status == Status.FAILED:
-        error = {"code": "exception", "message": str(given.get("message") or "failed")}
-    report["error"] = error
+        message = one_line(report.get("message", ""), ERROR_CHARS)
+        error = {"code": "exception", "message": message or "failed"}
+    report["result"], report["error"] = given.get("result"), error
 
 
 def _error(value: Any) -> dict[str, str] | None:
     if value is None:
         return None
     if isinstance(value, str):
-        return {"code": "exception", "message": one_line(value, 500)}
+        return {"code": "exception", "message": one_line(value, ERROR_CHARS)}
     if not isinstance(value, dict) or set(value) - {"code", "message"}:
         raise InvalidPayload("error must be a text or {code, message}", field="error")
     code, message = value.get("code", "exception"), value.get("message", "")
-    if code not in TASK_ERROR_CODES:
+    if not isinstance(code, str) or code not in TASK_ERROR_CODES:
         known = ", ".join(sorted(TASK_ERROR_CODES))
         raise InvalidPayload(f"error.code must be one of {known}", field="error.code")
     if not isinstance(message, str):
         raise InvalidPayload("error.message must be a text", field="error.message")
-    return {"code": code, "message": one_line(message, 500)}
+    return {"code": code, "message": one_line(message, ERROR_CHARS)}
 
 
 def _steps(value: Any, limits: Settings) -> Steps:
@@ -210,12 +227,14 @@ def _steps(value: Any, limits: Settings) -> Steps:
         )
     for item in items:
         name, weight = _step(item)
-        text_of({"steps": name}, "steps", limits.max_name_chars)
-        if not name.strip() or name in weights:
+        name = _line_of({"steps": name}, "steps", limits.max_name_chars) or ""
+        if not name or name in weights:
             raise InvalidPayload("the names of steps must differ and not be empty", field="steps")
         weights[name] = _number({"steps": weight}, "steps") or 0.0
-        if weights[name] <= 0:
-            raise InvalidPayload("the weight of a step must be above 0", field="steps")
+        if not 0 < weights[name] <= MOST_WEIGHT:
+            raise InvalidPayload(
+                f"the weight of a step must be above 0, at most {MOST_WEIGHT:g}", field="steps"
+            )
     return make(weights)
 
 
@@ -224,7 +243,7 @@ def _step(item: Any) -> tuple[str, Any]:
         return item, 1.0
     if isinstance(item, tuple):
         return item
-    if isinstance(item, dict) and isinstance(item.get("name"), str):
+    if isinstance(item, dict) and isinstance(item.get("name"), str) and set(item) <= STEP_FIELDS:
         return item["name"], item.get("weight", 1.0)
     raise InvalidPayload("a step is a name, or {name, weight}", field="steps")
 
@@ -233,9 +252,20 @@ def _log(value: Any) -> list[str]:
     lines = [value] if isinstance(value, str) else value
     if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
         raise InvalidPayload("log must be an array of texts", field="log")
-    if len(lines) > LOG_LINES:
-        raise InvalidPayload(f"{len(lines)} lines at once; {LOG_LINES} are the most", field="log")
-    return [part for line in lines for part in (line.splitlines() or [""])]
+    parts = [part for line in lines for part in (line.splitlines() or [""])]
+    if len(parts) > LOG_LINES:
+        raise InvalidPayload(f"{len(parts)} lines at once; {LOG_LINES} are the most", field="log")
+    return [_plain(part) for part in parts]
+
+
+def _plain(line: str) -> str:
+    """Return a line as text alone: whoever reads it in a terminal must not be commanded by it."""
+    return line if line.isprintable() else CONTROL.sub("", ESCAPES.sub("", line))
+
+
+def _line_of(given: Mapping[str, Any], name: str, most: int) -> str | None:
+    text = text_of(given, name, most)
+    return None if text is None else one_line(text, most)
 
 
 def _id(given: Mapping[str, Any], name: str) -> str | None:

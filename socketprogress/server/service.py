@@ -12,6 +12,7 @@ from socketprogress.core.errors import (
     AlreadyRunning,
     StoreError,
     Unavailable,
+    UnknownDefinition,
     UnknownTask,
 )
 from socketprogress.core.hub import Hub
@@ -66,7 +67,7 @@ class Service:
         self._spawn = spawn
         self._supervisors: dict[str, Supervisor] = {}
         self._stopping = False
-        self.reporting = Reporting(hub, runtime, max_title_chars=settings.max_title_chars)
+        self.reporting = Reporting(hub, runtime, ping_timeout_s=settings.ping_timeout_s)
         self.on_cancel: Callable[[str], None] = lambda _: None
 
     def start(
@@ -148,6 +149,8 @@ class Service:
                 f"task {task_id} is {old.status.value}: cancel it before you retry it",
                 running=[task_id],
             )
+        if old.source != "server":
+            raise UnknownDefinition(f"task {task_id} ran elsewhere: start it there again")
         return self.start(
             old.name, old.args, title=old.title, tags=old.tags, parent_id=old.parent_id
         )
@@ -203,6 +206,7 @@ class Service:
         for task_id in self.hub.active():
             if self.hub.get(task_id).source == "server":
                 self.hub.end(task_id, Status.CANCELLED, error=STOPPED)
+        self.reporting.stop()
 
     def _known(self, task_id: str) -> bool:
         check_task_id(task_id)
