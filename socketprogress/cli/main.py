@@ -17,6 +17,7 @@ __all__ = ["DEFAULT", "INTERRUPTED", "main"]
 
 COMMANDS = {
     "serve": "socketprogress.cli.serve",
+    "run": "socketprogress.cli.run",
     "start": "socketprogress.cli.start",
     "ls": "socketprogress.cli.ls",
     "watch": "socketprogress.cli.watch",

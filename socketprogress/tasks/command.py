@@ -20,7 +20,7 @@ from pathlib import Path
 
 from socketprogress.core.errors import ConfigurationError, TaskFailure
 from socketprogress.core.reporter import Reporter
-from socketprogress.tasks.percent import Count, count_in
+from socketprogress.tasks.meter import Meter
 from socketprogress.tasks.processes import end_tree
 from socketprogress.tasks.terminal import TerminalText
 
@@ -36,7 +36,6 @@ GRACE_S = 0.7  # shorter than what a worker process itself is given
 ROWS, COLUMNS = 40, 120
 BURST_LINES, BURST_S = 250, 0.06  # a sample holds 500 lines, 20 are taken a second
 PACED_LINES = 20_000  # beyond, the command's speed is worth more than the whole log
-STARTS_AGAIN = (0.95, 0.5)  # a bar that was above the first share and is below the second
 
 
 def parse_command(text: str) -> tuple[str, list[str]]:
@@ -162,6 +161,7 @@ class _Output:
         self._progress = progress
         self._reading = reading
         self._text = TerminalText()
+        self._meter = Meter()
         self._poll = select.poll()
         self._poll.register(reading, select.POLLIN)
         self._lines = 0
@@ -208,14 +208,18 @@ class _Output:
     def _tell(self, lines: list[str]) -> None:
         progress = self._progress
         for line in lines:
-            self._count(line)
             if line.strip():
                 progress.message = line.strip()
             progress.log(line)
             self._pace()
         if self._text.line.strip():
-            self._count(self._text.line)
             progress.message = self._text.line.strip()
+        move = self._meter.see(lines, self._text.rows, pinned=self._text.pinned)
+        if move is not None:
+            if move.reset:
+                progress.reset(move.count.total)
+            progress.unit = move.unit
+            progress.total, progress.current = move.count.total, move.count.current
 
     def _pace(self) -> None:
         """Let the sampler take the lines of a burst before they push one another out."""
@@ -223,20 +227,3 @@ class _Output:
         if self._lines % BURST_LINES == 0 and self._lines <= PACED_LINES:
             time.sleep(max(self._burst_at + BURST_S - time.monotonic(), 0.0))
             self._burst_at = time.monotonic()
-
-    def _count(self, line: str) -> None:
-        count = count_in(line)
-        if count is not None:
-            _drive(self._progress, count)
-
-
-def _drive(progress: Reporter, count: Count) -> None:
-    """Set the counts; they go back only for a bar that begins again."""
-    share = count.current / count.total
-    before = progress.current / progress.total if progress.total else 0.0
-    if share < before:
-        high, low = STARTS_AGAIN
-        if before < high or share > low:
-            return
-        progress.reset(count.total)
-    progress.total, progress.current = count.total, count.current
