@@ -15,6 +15,7 @@ Cancelled (BaseException)               raised inside the work once its cancella
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -194,7 +195,7 @@ class RateLimited(WireError):
 
     def to_wire(self) -> dict[str, Any]:
         """Return the error with ``retry_after_s``."""
-        return {**super().to_wire(), "retry_after_s": round(self.retry_after_s, 3)}
+        return {**super().to_wire(), "retry_after_s": math.ceil(self.retry_after_s * 1000) / 1000}
 
 
 class Unavailable(WireError):

@@ -81,6 +81,8 @@ class Engine:
         self.namespace, self.prefix = namespace, prefix
         self._clock = SystemClock()
         self._stopped = runtime.signal()
+        self._starting = runtime.threading.Lock()
+        self._started = False
         self.hub = self._hub()
         self.service = Service(
             hub=self.hub,
@@ -93,11 +95,15 @@ class Engine:
         self._wire()
 
     def start(self) -> None:
-        """Take over what the store holds and begin to tell watchers."""
-        count = self.hub.restore()
-        log.info("%d tasks from before; epoch %s", count, self.hub.epoch)
-        self.socketio.start_background_task(self.emitter.run)
-        self.socketio.start_background_task(self._housekeep)
+        """Take over what the store holds and begin to tell watchers; once, however often called."""
+        with self._starting:
+            if self._started:
+                return
+            self._started = True
+            count = self.hub.restore()
+            log.info("%d tasks from before; epoch %s", count, self.hub.epoch)
+            self.socketio.start_background_task(self.emitter.run)
+            self.socketio.start_background_task(self._housekeep)
 
     def close(self) -> None:
         """End what runs, book it, tell the watchers, and close the store."""
@@ -161,6 +167,7 @@ class Engine:
             emitter=self.emitter,
             fanout=self.fanout,
             lists=self.lists,
+            runtime=self.runtime,
             prefix=self.prefix,
         )
         self.events.install()

@@ -24,34 +24,42 @@ from socketprogress.server.emitter import Emitter
 from socketprogress.server.fanout import Fanout
 from socketprogress.server.guard import close_connection
 from socketprogress.server.lists import ListWatchers
-from socketprogress.server.packets import NO_ACK, TOO_DEEP, TOO_LARGE
+from socketprogress.server.packets import NO_ACK, RESERVED, TOO_DEEP, TOO_LARGE
 from socketprogress.server.payloads import (
     list_request,
     log_request,
+    no_request,
     start_request,
     task_request,
     watch_request,
 )
 from socketprogress.server.reporters import Reporters
+from socketprogress.server.runtime import Runtime
 from socketprogress.server.service import Service
 
 __all__ = ["Events"]
 
 log = logging.getLogger(__name__)
 
-REFUSALS = 1_000
+PATIENCE = 1_000
+PATIENCE_A_S = 20.0
+BACKLOG_PAUSE_S = 0.02
+BACKLOG_PAUSES = 250
 Answer = dict[str, Any]
 
 
 @dataclass(slots=True)
 class Session:
-    """One connection: who it is, what it watches, how much it may still send."""
+    """One connection: who it is, what it watches, how much it may still send.
+
+    `bucket` holds the events that it may send, `patience` how many may yet be refused.
+    """
 
     sid: str
     role: Role
     bucket: TokenBucket
+    patience: TokenBucket
     watched: set[str] = field(default_factory=set)
-    refusals: int = 0
 
 
 class Events:
@@ -63,6 +71,7 @@ class Events:
         service: what carries them out.
         access: who may.
         emitter, fanout, lists: how watchers get their news.
+        runtime: how to wait.
         prefix: the URL prefix of files.
     """
 
@@ -76,11 +85,13 @@ class Events:
         emitter: Emitter,
         fanout: Fanout,
         lists: ListWatchers,
+        runtime: Runtime,
         prefix: str,
     ) -> None:
         self._server, self._namespace, self._prefix = server, namespace, prefix
         self._service, self._access = service, access
         self._emitter, self._fanout, self._lists = emitter, fanout, lists
+        self._runtime = runtime
         self._limits = service.settings
         self._sessions: dict[str, Session] = {}
         self._handlers: dict[str, tuple[Role, Callable[[Session, Any], Answer]]] = {
@@ -119,7 +130,7 @@ class Events:
             raise Refused(exc.message, exc.to_wire()) from None
         bucket = TokenBucket(self._limits.events_per_s, self._limits.events_burst)
         self._reporters.join(sid)
-        self._sessions[sid] = Session(sid, role, bucket)
+        self._sessions[sid] = Session(sid, role, bucket, TokenBucket(PATIENCE_A_S, PATIENCE))
 
     def _disconnect(self, sid: str, reason: Any = None) -> None:
         self._sessions.pop(sid, None)
@@ -130,12 +141,14 @@ class Events:
     def _event(self, event: str, sid: str, *args: Any) -> Answer:
         session = self._sessions.get(sid)
         acked = not (args and args[-1] is NO_ACK)
-        payload = args[0] if args and args[0] is not NO_ACK else None
+        payloads = args if acked else args[:-1]
+        event = event.removeprefix(RESERVED)
         beside: dict[str, Any] = {}
         try:
             if session is None:
                 raise Unavailable("this connection is closing")
-            return {"ok": True, **self._handle(session, event, payload)}
+            self._await_taken(sid)
+            return {"ok": True, **self._handle(session, event, payloads)}
         except WireError as exc:
             error, beside = exc.to_wire(), exc.beside()
         except Exception:  # the client must get its ack, and the reason belongs into the log
@@ -146,10 +159,20 @@ class Events:
             self._fanout.one(sid, "task_error", told)
         return {"ok": False, "error": error, **beside}
 
-    def _handle(self, session: Session, event: str, payload: Any) -> Answer:
+    def _await_taken(self, sid: str) -> None:
+        """Hear a client more slowly while it leaves its answers lying: they would fill the memory."""
+        for _ in range(BACKLOG_PAUSES):
+            if self._fanout.free(sid) or sid not in self._sessions:
+                return
+            self._runtime.sleep(BACKLOG_PAUSE_S)
+
+    def _handle(self, session: Session, event: str, payloads: tuple[Any, ...]) -> Answer:
         self._spend(session)
         if event not in self._handlers:
             raise UnknownEvent(f"there is no event {one_line(event, 200)!r}")
+        if len(payloads) > 1:
+            raise InvalidPayload(f"an event has one payload, not {len(payloads)}")
+        payload = payloads[0] if payloads else None
         if payload is TOO_LARGE:
             most = self._limits.max_payload_bytes
             raise TooLarge(f"the payload is over the limit of {most:,} bytes")
@@ -162,10 +185,8 @@ class Events:
     def _spend(self, session: Session) -> None:
         wait_s = session.bucket.take()
         if not wait_s:
-            session.refusals = 0
             return
-        session.refusals += 1
-        if session.refusals > REFUSALS:
+        if session.patience.take():
             log.warning("connection %s goes on in spite of its limit: disconnected", session.sid)
             eio_sid = self._server.manager.eio_sid_from_sid(session.sid, self._namespace)
             close_connection(self._server, eio_sid)
@@ -215,6 +236,7 @@ class Events:
             return self._list(wanted.filter, None, wanted.limit)
 
     def _unwatch_tasks(self, session: Session, payload: Any) -> Answer:
+        no_request(payload, self._limits)
         self._leave_list(session)
         return {}
 
@@ -223,6 +245,7 @@ class Events:
         return self._list(wanted.filter, wanted.before, wanted.limit)
 
     def _list_definitions(self, session: Session, payload: Any) -> Answer:
+        no_request(payload, self._limits)
         return {"definitions": [definition.to_wire() for definition in self._service.registry]}
 
     def _cancel_task(self, session: Session, payload: Any) -> Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from socketprogress.core.errors import ConfigurationError
@@ -80,7 +81,8 @@ class SocketProgress:
             url_prefix=url_prefix or None,
         )
         sockets = socketio.server.eio.sockets
-        app.wsgi_app = Gate(app.wsgi_app, access, sockets=sockets, prefix=url_prefix)  # type: ignore[method-assign]
+        behind = self._started(app.wsgi_app)
+        app.wsgi_app = Gate(behind, access, sockets=sockets, prefix=url_prefix)  # type: ignore[method-assign]
 
     @property
     def engine(self) -> Engine:
@@ -111,7 +113,17 @@ class SocketProgress:
         Raises:
             UnknownDefinition, InvalidArguments, AlreadyRunning, Unavailable.
         """
+        self.engine.start()
         return self.engine.service.start(name, args, trusted=True)
+
+    def _started(self, wsgi: Callable[..., Any]) -> Callable[..., Any]:
+        """Start the engine with the first request, in the process that serves it."""
+
+        def app(environ: dict[str, Any], start_response: Any) -> Any:
+            self.engine.start()
+            return wsgi(environ, start_response)
+
+        return app
 
 
 def _socketio(app: Flask, settings: Settings, runtime: Runtime) -> SocketIO:

@@ -12,10 +12,15 @@ from typing import Any, ClassVar, Final
 
 from socketio import packet
 
-__all__ = ["NO_ACK", "TOO_DEEP", "TOO_LARGE", "Mark", "packet_class"]
+__all__ = ["NO_ACK", "RESERVED", "TOO_DEEP", "TOO_LARGE", "Mark", "packet_class"]
 
 _EVENT_NAME = re.compile(r'\s*\[\s*"((?:[^"\\]|\\.){1,200})"')
-_RESERVED = frozenset({"connect", "connect_error", "disconnect"})
+_BINARY = frozenset({packet.BINARY_EVENT, packet.BINARY_ACK})
+_OWN_NAMES = frozenset({"connect", "connect_error", "disconnect"})
+
+MOST_ATTACHMENTS = 16
+RESERVED: Final = "reserved:"
+"""Stands before a name that clients sent and that is the connection's own."""
 
 
 class Mark:
@@ -66,11 +71,13 @@ class StrictPacket(packet.Packet):  # type: ignore[misc]
         """Decode a packet; an event without an ack id gets `NO_ACK` as its last argument."""
         attachments: int = super().decode(encoded_packet)
         kind, data = self.packet_type, self.data
+        if attachments not in (range(1, MOST_ATTACHMENTS + 1) if kind in _BINARY else (0,)):
+            raise ValueError(f"{attachments} attachments do not go with such a packet")
         if kind in {packet.EVENT, packet.BINARY_EVENT}:
             if not isinstance(data, list) or not data or not isinstance(data[0], str):
                 raise ValueError("an event is a list that begins with its name")
-            if data[0] in _RESERVED:
-                data[0] = f"reserved:{data[0]}"
+            if data[0] in _OWN_NAMES:
+                data[0] = RESERVED + data[0]
             if self.id is None:
                 data.append(NO_ACK)
         elif kind == packet.CONNECT and not (data is None or isinstance(data, dict)):
@@ -80,6 +87,12 @@ class StrictPacket(packet.Packet):  # type: ignore[misc]
         elif kind == packet.DISCONNECT and data is not None:
             raise ValueError("a disconnect has no payload")
         return attachments
+
+    def add_attachment(self, attachment: Any) -> bool:
+        """Add a binary part; return whether it was the last one."""
+        if not isinstance(attachment, bytes | bytearray):
+            raise ValueError(f"a {type(attachment).__name__} is no attachment")
+        return bool(super().add_attachment(attachment))
 
 
 def packet_class(max_payload_bytes: int) -> type[StrictPacket]:

@@ -25,6 +25,7 @@ __all__ = [
     "fields_of",
     "list_request",
     "log_request",
+    "no_request",
     "start_request",
     "tags_of",
     "task_request",
@@ -147,6 +148,15 @@ def watch_request(data: Any, limits: Settings) -> WatchRequest:
     )
 
 
+def no_request(data: Any, limits: Settings) -> None:
+    """Take nothing, or an empty object.
+
+    Raises:
+        InvalidPayload: there is more.
+    """
+    fields_of({} if data is None else data, (), limits)
+
+
 def log_request(data: Any, limits: Settings) -> LogRequest:
     """Return what a task id or ``{task_id, offset?, limit?}`` asks for.
 
@@ -216,7 +226,7 @@ def fields_of(
         raise _wrong(short, "an object", data)
     for name in data:
         if name not in names:
-            known, culprit = ", ".join(names), one_line(str(name), 100)
+            known, culprit = ", ".join(names) or "nothing", one_line(str(name), 100)
             raise InvalidPayload(f"there is no {culprit!r}, only: {known}", field=culprit)
     fields: dict[str, Any] = clean(data, most_deep=limits.max_depth)
     return fields
