@@ -22,6 +22,8 @@ LINE_CHARS = 4_000_000
 SEGMENTS = 100
 LOG_BYTES = 16_000
 LOG_LINES = 1_000
+RECENT_BYTES = 1_000_000
+RECENT_S = 10.0
 AGAIN = frozenset({"unavailable", "rate_limited"})
 STATE = ("current", "total", "message", "unit", "title")
 
@@ -192,6 +194,8 @@ class Outbox:
         self._number = number
         self._beat_s = beat_s
         self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._recent: deque[tuple[float, int, Report]] = deque()
+        self._recent_bytes = 0
         self._chars = 0
         self.ended = 0
 
@@ -246,8 +250,7 @@ class Outbox:
             return False
         entry = Entry(record["open"], stored=True)
         entry.queue.extend(record["reports"])
-        known: Report = record.get("known") or {}
-        entry.known = known
+        entry.known = Report(**(record.get("known") or {}))
         entry.step = record.get("step")
         entry.ended = any("status" in report for report in entry.queue)
         self.ended += entry.ended
@@ -317,13 +320,14 @@ class Outbox:
         return batch
 
     def acknowledge(
-        self, batch: Batch, errors: Sequence[Mapping[str, Any]] = ()
+        self, batch: Batch, errors: Sequence[Mapping[str, Any]] = (), *, now: float
     ) -> dict[str, Mapping[str, Any]]:
         """Take the answer to a list of reports.
 
         Args:
             batch: what was said.
             errors: ``[{task_id, error: {code, message}}]`` for what was refused.
+            now: monotonic seconds.
 
         Returns:
             By task id, the errors after which that much is not said again.
@@ -345,7 +349,7 @@ class Outbox:
                 self._drop(task_id)
                 final[task_id] = error or {}
             else:
-                self._accept(task_id, entry, count, refused=error is not None)
+                self._accept(task_id, entry, count, now=now, refused=error is not None)
                 if error is not None:
                     final[task_id] = error
         return final
@@ -356,15 +360,17 @@ class Outbox:
             entry.sent, entry.asked = 0, False
 
     def reconnected(self, *, restarted: bool) -> None:
-        """Say the whole state of every task again.
+        """Say the newest state of every task again.
 
         Args:
-            restarted: the server is another process than before, whose store may be behind; what
-                it acknowledged just before its end may be lost.
+            restarted: the server is another process than before, whose store may be behind: what it
+                acknowledged just before its end may be lost.
         """
         for entry in self._entries.values():
             if entry.opened and not entry.stored:
-                entry.renew = "all" if restarted else "state"
+                entry.renew = entry.renew or "state"
+        if restarted:
+            self._say_recent_again()
 
     def rest(self, *, ended_only: bool = False) -> list[dict[str, Any]]:
         """Return what a spool has to keep, ``[{open, reports}]``, and forget it.
@@ -402,7 +408,7 @@ class Outbox:
             }
             entry.queue.append(alive)
 
-    def _accept(self, task_id: str, entry: Entry, count: int, *, refused: bool) -> None:
+    def _accept(self, task_id: str, entry: Entry, count: int, *, now: float, refused: bool) -> None:
         ends = False
         for _ in range(min(count, len(entry.queue))):
             report = entry.queue.popleft()
@@ -412,9 +418,34 @@ class Outbox:
                 entry.end = {"status": report["status"], "error": report.get("error")}
                 entry.lines.append("The result is left out: the server refused it")
                 ends = False
+            self._remember(report, now)
         entry.sent = 0
         if ends or (entry.stored and not entry.queue and entry.end is None):
             self._drop(task_id)
+
+    def _say_recent_again(self) -> None:
+        """Repeat the latest word for word: what the server has stored of it, it knows by number."""
+        while self._recent:
+            report = self._recent.pop()[2]
+            entry = self._entries.get(report["task_id"])
+            if entry is not None:
+                entry.queue.appendleft(report)
+        self._recent_bytes = 0
+
+    def _remember(self, report: Report, now: float) -> None:
+        """Keep for a while what a server that is killed now may not have stored yet.
+
+        The newest state is known anyway; log lines and the way that led there are not.
+        """
+        if not report.keys() & {"log", "step", "reset"}:
+            return
+        size = size_of(report)
+        self._recent.append((now, size, report))
+        self._recent_bytes += size
+        while self._recent and (
+            self._recent_bytes > RECENT_BYTES or now - self._recent[0][0] > RECENT_S
+        ):
+            self._recent_bytes -= self._recent.popleft()[1]
 
     def _drop(self, task_id: str) -> None:
         entry = self._entries.pop(task_id)

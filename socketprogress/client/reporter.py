@@ -76,6 +76,7 @@ class Reporter(core.Reporter):
     ) -> None:
         self._ending: Ending | None = None
         self._end_report: Report = {"status": "completed"}
+        self._last: list[Report] = []
         self._sender: Any = None
         self._probe: Callable[[], None] | None = None
         self._wake: Any = None
@@ -131,8 +132,7 @@ class Reporter(core.Reporter):
         if self._pid != os.getpid():
             return
         if self._ending is None:
-            if self._probe is not None:
-                self._probe()
+            self._last = self._changes()
             self._probe = self._wake = None
             self._take_end(ending)
             if self._sender is not None:
@@ -209,13 +209,12 @@ class Reporter(core.Reporter):
         return self._opening
 
     def collect(self) -> list[Report]:
-        """Return what changed since the last call, oldest first."""
-        if self._probe is not None and self._ending is None:
-            self._probe()
-        reports = super().collect()
-        for report in reports:
-            _trim(report)
-        return reports
+        """Return what changed since the last call, oldest first; nothing after the end."""
+        if self._ending is None:
+            return self._changes()
+        with self._lock:
+            last, self._last = self._last, []
+        return last
 
     def ending(self) -> Report | None:
         """Return how it ended, or None as long as that may turn out otherwise."""
@@ -224,10 +223,19 @@ class Reporter(core.Reporter):
 
     # -- inside ----------------------------------------------------------------------------------
 
+    def _changes(self) -> list[Report]:
+        if self._probe is not None:
+            self._probe()
+        reports = super().collect()
+        for report in reports:
+            _trim(report)
+        return reports
+
     def _take_end(self, ending: Ending) -> None:
         lines, self._end_report = report_of(ending, self.result, most_bytes=RESULT_BYTES)
-        with self._lock:
-            self._write(lines)
+        if lines:
+            with self._lock:
+                self._last.append({"task_id": self.task_id, "log": lines})
         self._ending = ending
 
     def _open_payload(

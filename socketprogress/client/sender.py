@@ -35,7 +35,7 @@ BATCH_BYTES = 56_000
 OPENINGS = 50
 OPENINGS_A_LOOK = 6
 OPENINGS_BURST = 150
-ANSWER_S = 15.0
+ANSWER_S = 10.0
 LONGEST_ANSWER_S = 60.0
 FIRST_DELAY_S = 0.2
 LONGEST_DELAY_S = 10.0
@@ -146,13 +146,13 @@ class Sender:
                 self._spool(self._outbox.rest())
             finally:
                 self._lock.release()
+        if self._thread is None or not self._thread.is_alive():
+            self._let_go()
 
     def forked(self) -> None:
         """Let go of everything in a forked child: all this is the parent's."""
         self._abandoned = True
-        for sock in (self._wake_in, self._wake_out):
-            with contextlib.suppress(OSError):
-                sock.close()
+        self._let_go()
         if self._link is not None:
             self._link.abandon()
         if self._claim is not None:
@@ -161,6 +161,11 @@ class Sender:
     def held(self) -> list[Any]:
         """Return the reporters whose end is not certain, or not taken yet."""
         return [*self._held, *(reporter for kind, reporter in list(self._inbox) if kind == "end")]
+
+    def _let_go(self) -> None:
+        for sock in (self._wake_in, self._wake_out):
+            with contextlib.suppress(OSError):
+                sock.close()
 
     def _wake(self) -> None:
         with contextlib.suppress(OSError):
@@ -183,6 +188,7 @@ class Sender:
         if self._link is not None:
             self._link.close()
         self._done.set()
+        self._let_go()
 
     def _pass(self) -> None:
         with self._lock:
@@ -349,7 +355,7 @@ class Sender:
         if error is not None:
             errors = [{"task_id": task_id, "error": error} for task_id in batch.counts]
         with self._lock:
-            final = self._outbox.acknowledge(batch, errors)
+            final = self._outbox.acknowledge(batch, errors, now=self._clock())
             for task_id, reason in final.items():
                 self._refused(task_id, reason)
             self._settle_claim()
