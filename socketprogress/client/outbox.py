@@ -11,7 +11,7 @@ import json
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from socketprogress.core.ports import Report
 
@@ -250,7 +250,7 @@ class Outbox:
             return False
         entry = Entry(record["open"], stored=True)
         entry.queue.extend(record["reports"])
-        entry.known = Report(**(record.get("known") or {}))
+        entry.known = cast("Report", record.get("known") or {})
         entry.step = record.get("step")
         entry.ended = any("status" in report for report in entry.queue)
         self.ended += entry.ended
