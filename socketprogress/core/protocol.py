@@ -40,6 +40,8 @@ LOG_LINE_CHARS = 2_000
 STATUSES = tuple(status.value for status in Status)
 
 _TASK_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-_])")
+_UNSEEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
@@ -64,8 +66,13 @@ def one_line(text: str, most: int) -> str:
 
 
 def log_line(line: str) -> str:
-    """Return a line of a log as every store and wire can carry it, cut to 2,000 characters."""
+    """Return a line of a log as every store, wire and reader can take it.
+
+    It is cut to 2,000 characters; what only a terminal understands, colours say, is left out.
+    """
     line = line[:LOG_LINE_CHARS]
+    if not line.isprintable():
+        line = _UNSEEN.sub("", _ESCAPE.sub("", line))
     return line if line.isascii() else line.encode("utf-8", "replace").decode("utf-8")
 
 

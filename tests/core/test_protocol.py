@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from socketprogress.core import errors, protocol
-from socketprogress.core.protocol import check_task_id, one_line, snapshot, summary, update
+from socketprogress.core.protocol import (
+    check_task_id,
+    log_line,
+    one_line,
+    snapshot,
+    summary,
+    update,
+)
 from socketprogress.core.state import Status, Step, TaskError, TaskFile, TaskState
 
 TASK = {
@@ -280,3 +287,20 @@ def test_a_limit_says_when_to_come_again() -> None:
 def test_a_task_may_fail_with_a_code_of_its_own() -> None:
     assert errors.TaskFailure("x").code == "exception"
     assert errors.TaskFailure("x", code="exit_status").code == "exit_status"
+
+
+@pytest.mark.parametrize(
+    ("line", "kept"),
+    [
+        ("\tplain, with a tab", "\tplain, with a tab"),
+        ("\x1b[1;31mred\x1b[0m", "red"),
+        ("\x1b[2J\x1b]0;a title\x07cleared\x1b]8;;\x1b\\", "cleared"),
+        ("a\x00b\x7f\x9bc\r\n", "abc"),
+        ("half \udc80 a pair, \u05d0\u202e kept", "half ? a pair, \u05d0\u202e kept"),
+        ("x" * 3_000, "x" * 2_000),
+    ],
+)
+def test_a_line_of_a_log_holds_nothing_that_only_a_terminal_understands(
+    line: str, kept: str
+) -> None:
+    assert log_line(line) == kept
