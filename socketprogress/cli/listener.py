@@ -9,16 +9,18 @@ from collections.abc import Sequence
 from socketprogress.cli.pump import Tap
 from socketprogress.core.errors import Cancelled
 from socketprogress.core.reporter import Reporter
-from socketprogress.tasks.meter import Meter, Move
+from socketprogress.tasks.meter import Meter
 from socketprogress.tasks.terminal import TerminalText
 
 __all__ = ["Listener"]
 
-PIECE_BYTES = 4_096
+PIECE_BYTES, LAST_BYTES = 4_096, 1 << 16
 LOOK_S = 0.004  # of every tenth of a second: passing the output on must not wait for it
 LINES_A_LOOK = 500
 IDLE_LOOKS = 5
+LAST_LINES = 4_000  # what a reporter takes at once
 LEFT_OUT = "… {:,} bytes of output left out: more than can be kept"
+LINES_LEFT_OUT = "… {:,} lines of output left out: more than can be kept"
 
 
 class Listener:
@@ -36,14 +38,17 @@ class Listener:
     def look(self, reporter: Reporter) -> None:
         """Read for a few milliseconds what was written since the last look."""
         until = time.monotonic() + LOOK_S
-        lines = 0
+        told = 0
         heard = False
-        while lines < LINES_A_LOOK and time.monotonic() < until:
+        while told < LINES_A_LOOK and time.monotonic() < until:
             busy = [stream for stream in self._streams if stream[0]]
             if not busy:
                 break
             heard = True
-            lines += sum(self._read(reporter, tap, text) for tap, text in busy)
+            for tap, text in busy:
+                lines = _read(tap, text, PIECE_BYTES)
+                self._tell(reporter, text, lines)
+                told += len(lines)
         self._quiet = 0 if heard else self._quiet + 1
         if self._quiet == IDLE_LOOKS:  # a prompt, most likely
             for _, text in self._streams:
@@ -52,22 +57,15 @@ class Listener:
     def finish(self, reporter: Reporter) -> None:
         """Read all that is left."""
         for tap, text in self._streams:
+            lines: list[str] = []
             while tap:
-                self._read(reporter, tap, text, piece_bytes=1 << 16)
-            self._tell(reporter, text, text.feed(b"", final=True))
-
-    def _read(
-        self, reporter: Reporter, tap: Tap, text: TerminalText, *, piece_bytes: int = PIECE_BYTES
-    ) -> int:
-        lost, data = tap.take()
-        if len(data) > piece_bytes:
-            tap.put_back(data[piece_bytes:])
-            data = data[:piece_bytes]
-        lines = text.feed(data)
-        if lost:
-            lines.insert(0, LEFT_OUT.format(lost))
-        self._tell(reporter, text, lines)
-        return len(lines)
+                lines += _read(tap, text, LAST_BYTES)
+            self._move(reporter, lines, text)
+            lines += text.feed(b"", final=True)
+            if len(lines) > LAST_LINES:
+                left_out = LINES_LEFT_OUT.format(len(lines) - LAST_LINES)
+                lines = [left_out, *lines[-LAST_LINES:]]
+            self._tell(reporter, text, lines)
 
     def _tell(self, reporter: Reporter, text: TerminalText, lines: list[str]) -> None:
         if lines:
@@ -76,14 +74,26 @@ class Listener:
         newest = text.line.strip() or next((s for line in lines[::-1] if (s := line.strip())), "")
         if newest:
             reporter.message = newest
+        self._move(reporter, lines, text)
+
+    def _move(self, reporter: Reporter, lines: Sequence[str], text: TerminalText) -> None:
         move = self._meter.see(lines, text.rows, pinned=text.pinned)
-        if move is not None:
-            _drive(reporter, move)
+        if move is None:
+            return
+        if move.reset:
+            with contextlib.suppress(Cancelled):
+                reporter.reset(move.count.total)
+        reporter.unit = move.unit
+        reporter.total, reporter.current = move.count.total, move.count.current
 
 
-def _drive(reporter: Reporter, move: Move) -> None:
-    if move.reset:
-        with contextlib.suppress(Cancelled):
-            reporter.reset(move.count.total)
-    reporter.unit = move.unit
-    reporter.total, reporter.current = move.count.total, move.count.current
+def _read(tap: Tap, text: TerminalText, most_bytes: int) -> list[str]:
+    """Return the lines that the next piece finishes, with a note in front if some was lost."""
+    lost, data = tap.take()
+    if len(data) > most_bytes:
+        tap.put_back(data[most_bytes:])
+        data = data[:most_bytes]
+    lines = text.feed(data)
+    if lost:
+        lines.insert(0, LEFT_OUT.format(lost))
+    return lines

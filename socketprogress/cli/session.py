@@ -94,11 +94,11 @@ class Session:
 
     def run(self) -> int:
         """Pass on until the end; return the command's status, negative for a signal."""
-        for pump in self._pumps:
-            pump.start()
         self._signals.start(self.wake)
         signal.signal(signal.SIGTSTP, self._on_stop)
         with self._console or contextlib.nullcontext():
+            for pump in self._pumps:
+                pump.start()
             while self.process.poll() is None:
                 self._turn()
             self._drain()

@@ -92,7 +92,7 @@ class Meter:
             readings = [self._read(pinned)]
         for reading in readings:
             reset = (reading is not None and self._follow(reading)) or reset
-        if self._now is None or self._now is before:
+        if self._now is None or (self._now == before and not reset):
             return None
         return Move(self._now.count, self._now.unit, reset)
 
@@ -134,7 +134,7 @@ class Meter:
         share, done = reading.count.share, now.count.share
         if now.strong and not reading.strong and done < NEARLY:
             return False
-        if share >= done:
+        if share > done or (share == done and reading.label == now.label):
             self._now, self._rival = reading, None
             return False
         again = done >= NEARLY and share <= BEGUN

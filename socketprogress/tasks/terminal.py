@@ -42,7 +42,8 @@ class _Row:
         """Return what the log has not been told, or None; it is told then."""
         told, self.told = self.told, self.text
         if told is None:
-            return self.text.rstrip()
+            text = self.text.rstrip()
+            return text if text or not self.redrawn else None
         rest = self.text[len(told) :] if self.partial else "" if told == self.text else self.text
         self.partial = False
         return rest.rstrip() or None
