@@ -319,8 +319,8 @@ class Hub(Board):
             live.restart(now, state.current)
             state = states.begin(state, at=at)
         state = taken(state, live, report, now=now, at=at)
-        number = report.get("reporter_seq")
-        return state if number is None else replace(state, reporter_seq=number)
+        number = report.get("reporter_seq", state.reporter_seq)
+        return state if number == state.reporter_seq else replace(state, reporter_seq=number)
 
     def _end_by(self, report: Report, status: Status, live: Live) -> None:
         """End a task by its reporter's last report, which is stored whole or not at all."""

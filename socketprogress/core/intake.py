@@ -161,6 +161,8 @@ def _words(report: Report) -> dict[str, Any]:
         words["title"] = one_line(report["title"], TITLE_CHARS)
     if "unit" in report:
         words["unit"] = one_line(report["unit"], UNIT_CHARS)
+    if "reporter_seq" in report:
+        words["reporter_seq"] = report["reporter_seq"]
     if "files" in report:
         words["files"] = tuple(
             TaskFile(str(file["name"]), int(file["size_bytes"])) for file in report["files"]

@@ -38,6 +38,10 @@ TASK_ERROR_CODES = frozenset(
 )
 
 
+UNSEEN = frozenset({"rate", "eta_s", "elapsed_s", "reporter_seq"})
+"""What alone is no news to a watcher."""
+
+
 @dataclass(frozen=True, slots=True)
 class TaskError:
     """Why a task failed: a code of `TASK_ERROR_CODES` and one line for people."""
@@ -60,8 +64,8 @@ class TaskState:
 
     Times are Unix seconds, durations seconds, `progress` percent; unknown is None. `args` are the
     validated arguments as JSON values, `lease_s` the silence that is
-    forgiven, `reporter_seq` the number of the last report taken, and a task that does not `leave` its
-    bar behind goes a minute after its end.
+    forgiven, `reporter_seq` the number of the last report taken, -1 before the first, and a task that
+    does not `leave` its bar behind goes a minute after its end.
     """
 
     task_id: str
@@ -144,7 +148,7 @@ def change(state: TaskState, *, at: float, reset: bool = False, **fields: Any) -
         at: Unix seconds of the report.
         reset: start the percent again.
         **fields: `current`, `total`, `unit`, `message`, `title`, `steps`, `rate`, `eta_s`,
-            `elapsed_s`, `files`.
+            `elapsed_s`, `files`, `reporter_seq`.
 
     Raises:
         TaskEnded: the task is over.
@@ -156,7 +160,7 @@ def change(state: TaskState, *, at: float, reset: bool = False, **fields: Any) -
     )
     if not reset:
         percent = forward(state.progress, percent)
-    visible = {k: v for k, v in fields.items() if k not in {"rate", "eta_s", "elapsed_s"}}
+    visible = {k: v for k, v in fields.items() if k not in UNSEEN}
     if percent == state.progress and all(getattr(state, k) == v for k, v in visible.items()):
         return state
     return replace(state, progress=percent, updated_at=at, seq=state.seq + 1, **fields)
