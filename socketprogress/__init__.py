@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from socketprogress.client.reporter import Reporter
     from socketprogress.client.track import track
-    from socketprogress.core.errors import Cancelled, SocketProgressError, TaskFailure
+    from socketprogress.client.watcher import Client
+    from socketprogress.core.errors import (
+        Cancelled,
+        SocketProgressError,
+        TaskCancelled,
+        TaskFailure,
+    )
     from socketprogress.core.registry import task
     from socketprogress.server.extension import SocketProgress
 
@@ -16,9 +22,11 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Cancelled": "socketprogress.core.errors",
+    "Client": "socketprogress.client.watcher",
     "Reporter": "socketprogress.client.reporter",
     "SocketProgress": "socketprogress.server.extension",
     "SocketProgressError": "socketprogress.core.errors",
+    "TaskCancelled": "socketprogress.core.errors",
     "TaskFailure": "socketprogress.core.errors",
     "task": "socketprogress.core.registry",
     "track": "socketprogress.client.track",
@@ -26,9 +34,11 @@ _HOMES = {
 
 __all__ = [
     "Cancelled",
+    "Client",
     "Reporter",
     "SocketProgress",
     "SocketProgressError",
+    "TaskCancelled",
     "TaskFailure",
     "__version__",
     "task",

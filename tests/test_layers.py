@@ -13,9 +13,11 @@ import socketprogress
 HEAVY = {"engineio", "eventlet", "flask", "gevent", "requests", "socketio", "werkzeug"}
 PUBLIC = {
     "Cancelled",
+    "Client",
     "Reporter",
     "SocketProgress",
     "SocketProgressError",
+    "TaskCancelled",
     "TaskFailure",
     "__version__",
     "task",
@@ -47,7 +49,7 @@ def test_neither_work_nor_the_command_line_loads_a_server(code: str) -> None:
 
 
 def test_a_client_loads_no_server() -> None:
-    loaded = _loaded_by("import socketprogress.client.connect")
+    loaded = _loaded_by("from socketprogress import Client; import socketprogress.client.connect")
 
     assert not loaded & {"eventlet", "flask", "gevent", "werkzeug"}
 

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import click
 
 from socketprogress.cli.remote import connected, server_options
 from socketprogress.core.errors import Unavailable
-from socketprogress.core.steps import TERMINAL
-
-if TYPE_CHECKING:
-    from socketprogress.client.connect import Connection
 
 __all__ = ["command"]
 
@@ -24,15 +18,14 @@ WAIT_S = 10.0
 @server_options
 def command(*, task_id: str, wait: bool, server: str | None, token: str | None) -> None:
     """Ask a task to stop, and print its status."""
-    with connected(server, token) as connection:
-        state = connection.call("cancel_task", task_id)["task"]
-        if wait and state["status"] not in TERMINAL:
-            state = _wait(connection, task_id)
-    click.echo(state["status"])
-
-
-def _wait(connection: Connection, task_id: str) -> dict[str, Any]:
-    for state in connection.watch(task_id, patience_s=WAIT_S, timeout_s=WAIT_S):
-        if state["status"] in TERMINAL:
-            return state
-    raise Unavailable(f"task {task_id} was asked to stop and has not within {WAIT_S:g} seconds")
+    with connected(server, token) as client:
+        task = client.task(task_id)
+        state = task.cancel()
+        if wait and not state.ended:
+            for newest in task.watch(timeout=WAIT_S, patience_s=WAIT_S):
+                state = newest
+            if not state.ended:
+                raise Unavailable(
+                    f"task {task_id} was asked to stop and has not within {WAIT_S:g} seconds"
+                )
+    click.echo(state.status)

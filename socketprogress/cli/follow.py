@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 from socketprogress.cli.terminal import bar, columns_of, duration, headline, is_live, paint, plain
 
 if TYPE_CHECKING:
-    from socketprogress.client.connect import Connection
+    from socketprogress.client.watcher import Task
 
 __all__ = ["EXIT_CODES", "Bar", "Milestones", "follow"]
 
@@ -93,12 +93,11 @@ class Milestones:
         """Do nothing: every line is whole."""
 
 
-def follow(connection: Connection, task_id: str, *, stream: TextIO | None = None) -> State:
+def follow(task: Task, *, stream: TextIO | None = None) -> State:
     """Show a task on stderr until it ends or is lost; return its last state.
 
     Args:
-        connection: to the server.
-        task_id: the task.
+        task: of a connected client.
         stream: where to show it; stderr by default.
 
     Raises:
@@ -113,7 +112,7 @@ def follow(connection: Connection, task_id: str, *, stream: TextIO | None = None
 
     state: State = {}
     try:
-        for state in connection.watch(task_id, on_outage=on_outage):
+        for state in task.watch(on_outage=on_outage):
             if state["status"] in EXIT_CODES:
                 break
             view.show(state)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Any
 
 import click
 
@@ -13,12 +14,8 @@ from socketprogress.cli.remote import connected, server_options
 from socketprogress.cli.terminal import columns_of, duration, fit, is_live, paint, plain, width
 from socketprogress.core.protocol import STATUSES
 
-if TYPE_CHECKING:
-    from socketprogress.client.connect import Connection
-
 __all__ = ["command"]
 
-PAGE = 1000
 HEADINGS = ("TASK", "STATUS", "DONE", "TIME", "TITLE")
 NARROWEST_TITLE = 12
 
@@ -41,34 +38,18 @@ def command(
     token: str | None,
 ) -> None:
     """List the tasks: those that are active first, then the newest."""
-    wanted = {"status": status, "search": search}
-    request = {name: value for name, value in wanted.items() if value}
-    with connected(server, token) as connection:
-        tasks = list(_tasks(connection, request, limit + 1))
+    with connected(server, token) as client:
+        tasks = list(islice(client.list(status=status, search=search), limit + 1))
     shown = tasks[:limit]
     if as_json:
         for task in shown:
-            click.echo(json.dumps(task))
+            click.echo(json.dumps(dict(task)))
     else:
         _print_table(shown)
     if len(tasks) > limit:
         click.echo(f"there are more than {limit} tasks: raise --limit to see them", err=True)
     elif not tasks:
-        click.echo("no tasks" + (" like that" if request else " yet"), err=True)
-
-
-def _tasks(
-    connection: Connection, request: Mapping[str, Any], limit: int
-) -> Iterator[dict[str, Any]]:
-    before: dict[str, Any] = {}
-    while limit > 0:
-        page = min(limit, PAGE)
-        answer = connection.call("list_tasks", {**request, **before, "limit": page})
-        yield from answer["tasks"]
-        limit -= len(answer["tasks"])
-        if not answer.get("next") or not answer["tasks"]:
-            return
-        before = {"before": answer["next"]}
+        click.echo("no tasks" + (" like that" if status or search else " yet"), err=True)
 
 
 def _print_table(tasks: Sequence[Mapping[str, Any]]) -> None:

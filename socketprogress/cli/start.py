@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from socketprogress.cli.follow import EXIT_CODES, follow
-from socketprogress.cli.remote import connected, page_of, server_options
+from socketprogress.cli.remote import connected, server_options
 from socketprogress.cli.values import arguments
 from socketprogress.core.errors import InvalidArguments, InvalidPayload, UnknownDefinition
 
 if TYPE_CHECKING:
-    from socketprogress.client.connect import Connection
+    from socketprogress.client.watcher import Client
 
 __all__ = ["command"]
 
@@ -45,38 +45,20 @@ def command(
     """
     if name is not None and "=" in name:
         raise click.UsageError(f"give the name of the task before its arguments ({name})")
-    with connected(server, token) as connection:
+    with connected(server, token) as client:
         try:
-            started = _start(connection, name, pairs, title=title, task_id=task_id)
+            args = arguments(pairs, _schema(client, name)) if name is not None else None
+            task = client.start(name, title=title, task_id=task_id, args=args)
         except (InvalidArguments, InvalidPayload) as exc:
             raise click.UsageError(str(exc)) from None
-        click.echo(started)
-        click.echo(f"watch it at {page_of(connection, started)}", err=True)
+        click.echo(task.task_id)
+        click.echo(f"watch it at {task.url}", err=True)
         if then_watch:
-            ctx.exit(EXIT_CODES[follow(connection, started)["status"]])
+            ctx.exit(EXIT_CODES[follow(task)["status"]])
 
 
-def _start(
-    connection: Connection,
-    name: str | None,
-    pairs: Sequence[str],
-    *,
-    title: str | None,
-    task_id: str | None,
-) -> str:
-    request: dict[str, Any] = {}
-    if name is not None:
-        request["task"] = name
-        request["args"] = arguments(pairs, _schema(connection, name))
-    if title:
-        request["title"] = title
-    if task_id:
-        request["task_id"] = task_id
-    return str(connection.call("start_task", request or None)["task_id"])
-
-
-def _schema(connection: Connection, name: str) -> dict[str, Any]:
-    definitions = connection.call("list_definitions")["definitions"]
+def _schema(client: Client, name: str) -> dict[str, Any]:
+    definitions = client.definitions()
     for definition in definitions:
         if definition["name"] == name:
             schema: dict[str, Any] = definition["schema"]

@@ -32,8 +32,8 @@ def command(
     the task ended: 0 completed, 1 failed, 3 cancelled, 4 lost (as soon as its worker counts as
     silent, even though it may return).
     """
-    with connected(server, token) as connection:
-        state = follow(connection, task_id)
+    with connected(server, token) as client:
+        state = follow(client.task(task_id))
     if with_result and state["status"] == "completed":
         click.echo(json.dumps(state.get("result")))
     ctx.exit(EXIT_CODES[state["status"]])

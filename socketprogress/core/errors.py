@@ -3,7 +3,8 @@
 SocketProgressError
 ├── ConfigurationError (ValueError)     a setting or a definition that cannot work
 ├── StoreError                          the store cannot be opened or read
-├── TaskFailure                         raised by a task function to fail with a code of its own
+├── TaskFailure                         a task has failed; raised by its function and by `Client`
+├── TaskCancelled                       a task that a `Client` waits for was cancelled
 └── WireError                           has a code that goes to the client
     ├── Unauthorized, Forbidden (PermissionError)
     ├── UnknownEvent, UnknownTask, UnknownDefinition (LookupError)
@@ -30,6 +31,7 @@ __all__ = [
     "RateLimited",
     "SocketProgressError",
     "StoreError",
+    "TaskCancelled",
     "TaskEnded",
     "TaskFailure",
     "TooLarge",
@@ -55,7 +57,7 @@ class StoreError(SocketProgressError):
 
 
 class TaskFailure(SocketProgressError):
-    """Fails the task that raises it with an error code of its own.
+    """Fails the task that raises it with an error code of its own; raised for who waits for one.
 
     Args:
         message: one line for people.
@@ -65,6 +67,10 @@ class TaskFailure(SocketProgressError):
     def __init__(self, message: str, *, code: str = "exception") -> None:
         super().__init__(message)
         self.code = code
+
+
+class TaskCancelled(SocketProgressError):
+    """A task that is waited for was cancelled; the one that waits goes on."""
 
 
 class Cancelled(BaseException):

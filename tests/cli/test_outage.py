@@ -140,7 +140,7 @@ def test_a_frozen_server_is_waited_for(gated: Callable[[str], Any], tmp_path: Pa
 
 def test_patience_ends(gated: Callable[[str], Any]) -> None:
     running = gated("eventlet")
-    with Connection(ServerAddress(running.url), sleep=lambda _seconds: None) as connection:
+    with Connection(ServerAddress(running.url)) as connection:
         states = connection.watch("half", patience_s=0.0)
         next(states)
         running.kill()

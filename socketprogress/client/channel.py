@@ -1,0 +1,211 @@
+"""One Socket.IO connection, from its opening to its break, and what a server's refusals mean."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import requests
+import socketio
+from socketio.exceptions import SocketIOError
+
+from socketprogress.client.origin import LOOPBACK
+from socketprogress.client.runfile import ServerAddress
+from socketprogress.core import errors
+
+__all__ = ["Channel", "State", "Unreachable", "answer_of", "error_from"]
+
+State = dict[str, Any]
+
+EMBEDDED = "/socketprogress"
+FAREWELL_S = 0.2
+
+# Its lines are for debugging the transport; what matters of them is raised.
+transport_log = logging.getLogger("socketprogress.client.transport")
+transport_log.setLevel(logging.CRITICAL)
+
+
+class Unreachable(errors.Unavailable):
+    """Nobody answers at the server's address."""
+
+
+class Channel:
+    """A connection that is open when it is made, and is never opened again.
+
+    Args:
+        address: the server; with a path, it is the one inside of another application.
+        timeout_s: seconds that connecting may take.
+        on_update: called from the library's threads with every `progress_update`, which may come
+            in the wrong order: the library hands each packet to a thread of its own.
+        on_break: called once when the connection is lost.
+
+    Raises:
+        Unreachable: nobody answers.
+        Unauthorized, Forbidden, RateLimited: the server refuses.
+    """
+
+    def __init__(
+        self,
+        address: ServerAddress,
+        *,
+        timeout_s: float,
+        on_update: Callable[[State], None],
+        on_break: Callable[[], None],
+    ) -> None:
+        self.url = address.url.rstrip("/")
+        self.is_broken = False
+        self._namespace = EMBEDDED if urlsplit(self.url).path.strip("/") else "/"
+        self._timeout_s = timeout_s
+        self._on_update, self._on_break = on_update, on_break
+        self._lock = threading.Lock()
+        self._waiting: dict[int, Future[Any]] = {}
+        self._calls = 0
+        self._refusal: Any = None
+        self._session = requests.Session()
+        self._client = self._connect(address)
+
+    def send(self, event: str, data: Any = None) -> Future[Any]:
+        """Send an event; the future has its ack, or `Unreachable` once the connection is lost."""
+        ack: Future[Any] = Future()
+        with self._lock:
+            self._calls += 1
+            number = self._calls
+            self._waiting[number] = ack
+        try:
+            self._client.emit(
+                event,
+                data,
+                namespace=self._namespace,
+                callback=lambda *args: self._settle(number, args[0] if args else None),
+            )
+        except SocketIOError:
+            self._break()
+        else:
+            if self.is_broken:  # it may have broken before the future was there
+                self._break()
+        return ack
+
+    def close(self, *, wait: bool = True) -> None:
+        """Take leave of the server; `wait` a moment, so that it hears of it."""
+        self._break()
+        # The library may wait seconds for the other side's farewell, which nobody needs.
+        farewell = threading.Thread(target=self._leave, daemon=True)
+        farewell.start()
+        if wait:
+            farewell.join(FAREWELL_S)
+
+    def _connect(self, address: ServerAddress) -> Any:
+        parts = urlsplit(self.url)
+        host = parts.hostname or ""
+        # A proxy for the internet does not reach this host.
+        self._session.trust_env = host not in LOOPBACK
+        client = socketio.Client(
+            reconnection=False,
+            handle_sigint=False,
+            logger=transport_log,
+            engineio_logger=transport_log,
+            http_session=self._session,
+            request_timeout=self._timeout_s,
+            websocket_extra_options={"http_no_proxy": [host]} if host in LOOPBACK else {},
+        )
+        client.on("progress_update", self._take, namespace=self._namespace)
+        client.on("disconnect", self._on_disconnect, namespace=self._namespace)
+        client.on("connect_error", self._on_refusal, namespace=self._namespace)
+        auth = {"token": address.token} if address.token else None
+        try:
+            client.connect(
+                urlunsplit((parts.scheme, parts.netloc, "", "", "")),
+                auth=auth,
+                namespaces=[self._namespace],
+                wait_timeout=self._timeout_s,
+            )
+        except (SocketIOError, ValueError, requests.RequestException) as exc:
+            self._session.close()
+            raise self._why(exc) from None
+        if client.eio.state != "connected":
+            # It broke before the library began to tell of that.
+            self._session.close()
+            raise Unreachable(f"the connection to {self.url} was lost at once")
+        return client
+
+    def _why(self, exc: Exception) -> errors.WireError:
+        told = self._refusal
+        if isinstance(told, Mapping):
+            inner = told.get("data")
+            error = inner if isinstance(inner, Mapping) else told.get("error", told)
+            if isinstance(error, Mapping) and error.get("code"):
+                return error_from({"error": error})
+            return Unreachable(f"{self.url} refuses the connection: {told.get('message') or told}")
+        if "refused" in str(exc).lower() or not str(exc):
+            return Unreachable(f"no server answers at {self.url}")
+        return Unreachable(f"no server answers at {self.url}: {exc}")
+
+    def _leave(self) -> None:
+        self._client.disconnect()
+        self._session.close()
+
+    def _settle(self, number: int, ack: Any) -> None:
+        with self._lock:
+            waiting = self._waiting.pop(number, None)
+        if waiting is not None:
+            waiting.set_result(ack)
+
+    def _break(self) -> None:
+        with self._lock:
+            was_broken, self.is_broken = self.is_broken, True
+            waiting, self._waiting = self._waiting, {}
+        for ack in waiting.values():
+            ack.set_exception(Unreachable(f"the connection to {self.url} is lost"))
+        if not was_broken:
+            self._on_break()
+
+    def _take(self, update: Any = None, *_more: Any) -> None:
+        if isinstance(update, dict) and isinstance(update.get("task_id"), str):
+            self._on_update(update)
+
+    def _on_disconnect(self, *_reason: Any) -> None:
+        self._break()
+
+    def _on_refusal(self, *data: Any) -> None:
+        self._refusal = data[0] if data else None
+
+
+def answer_of(ack: Future[Any], channel: Channel, *, timeout_s: float) -> State:
+    """Wait for an ack that `Channel.send` has promised, and return its fields.
+
+    Raises:
+        WireError: the ack says so; the class is the code's own.
+        Unreachable: it did not come, or not in time.
+    """
+    try:
+        answer = ack.result(timeout_s)
+    except TimeoutError:
+        raise Unreachable(f"{channel.url} gave no answer within {timeout_s:g} s") from None
+    if not isinstance(answer, dict) or not answer.get("ok"):
+        raise error_from(answer if isinstance(answer, dict) else {})
+    return answer
+
+
+def error_from(ack: Mapping[str, Any]) -> errors.WireError:
+    """Return the exception for a refusing ack (or a refused connection's data)."""
+    error = ack.get("error")
+    told: Mapping[str, Any] = error if isinstance(error, Mapping) else {}
+    code = told.get("code")
+    message = str(told.get("message") or "the server gave no reason")
+    field = told.get("field")
+    if code == errors.AlreadyRunning.code:
+        return errors.AlreadyRunning(message, running=ack.get("running") or (), field=field)
+    if code == errors.RateLimited.code:
+        retry_after_s = float(told.get("retry_after_s") or 1.0)
+        return errors.RateLimited(message, retry_after_s=retry_after_s, field=field)
+    kind = _BY_CODE.get(str(code), errors.Unavailable)
+    return kind(message, field=field)
+
+
+_BY_CODE: dict[str, type[errors.WireError]] = {
+    kind.code: kind for kind in errors.WireError.__subclasses__()
+}
