@@ -73,6 +73,7 @@ class Session:
         self._console = Console(0) if launched.master is not None else None
         self._typed = b""
         self._ender: threading.Thread | None = None
+        self._hurried = False
 
     def wake(self) -> None:
         """Have the loop look around; from any thread."""
@@ -115,7 +116,7 @@ class Session:
             console.take()
             if self._typed:
                 poll.register(master, select.POLLOUT)
-            elif console.active:
+            elif console.active and self.process.returncode is None:
                 poll.register(console.descriptor, select.POLLIN)
         ready = {descriptor for descriptor, _ in poll.poll(LOOK_S * 1_000)}
         if self._waker in ready:
@@ -162,8 +163,8 @@ class Session:
         elif number is not signal.SIGCHLD:
             self.interrupted = self.interrupted or number in ENDING
             if self.process.poll() is not None:
-                raise SystemExit(128 + number)  # we only wait for whoever reads our output
-            if self._has_own_group or not (by_terminal and number in FROM_TERMINAL):
+                self._hurried = not by_terminal
+            elif self._has_own_group or not (by_terminal and number in FROM_TERMINAL):
                 self._send(number)
 
     @property
@@ -197,7 +198,8 @@ class Session:
     def _drain(self) -> None:
         """Pass on what the command has left in its streams.
 
-        What it has left running may hold them for good: that is not waited for.
+        What it has left running may hold them for good: that is not waited for. Whoever reads our
+        output is, however slow, unless a signal says that it has taken long enough.
         """
         owed = [pump.waiting_bytes() + pump.taken for pump in self._pumps]
         ends_at = time.monotonic() + LINGER_S
@@ -211,7 +213,9 @@ class Session:
                 pump.ended or pump.given >= due for pump, due in zip(self._pumps, owed, strict=True)
             )
             still = all(pump.ended or pump.given == pump.taken for pump in self._pumps)
-            if given and (now >= ends_at or (still and now >= quiet_at)):
+            if (given and still and now >= quiet_at) or (
+                now >= ends_at and (given or self._hurried)
+            ):
                 break
 
 

@@ -45,7 +45,7 @@ SCALE = {"": 0, "k": 1, "K": 1, "M": 2, "G": 3, "T": 4}
 
 CLOCK = r"(\d+):(\d\d):(\d\d(?:\.\d+)?)"
 DURATION = re.compile(rf"^\s*Duration: {CLOCK}, ")
-ENCODED = re.compile(rf"\bsize= *\S+ time={CLOCK} ")
+ENCODED = re.compile(rf"size= *\S+ time={CLOCK} ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,7 @@ class Meter:
         self._rival: Reading | None = None
         self._hints: OrderedDict[str, float] = OrderedDict()
         self._layers: dict[str, float] = {}
+        self._pulls = False
         self._block = _Block()
         self._duration_s = 0.0
 
@@ -112,7 +113,7 @@ class Meter:
             return Reading(Count(done, self._duration_s), "s", "ffmpeg", True)
         return read(line)
 
-    def _of_layers(self, layer: re.Match[str]) -> Reading:
+    def _of_layers(self, layer: re.Match[str]) -> Reading | None:
         share = LAYER_SHARES[layer["word"]]
         amounts = AMOUNTS.search(layer["rest"])
         if amounts and layer["word"] in {"Downloading", "Extracting"}:
@@ -120,6 +121,9 @@ class Meter:
             share += min(done / whole, 1.0) / 2 if whole else 0.0
         known = self._layers
         known[layer["id"]] = max(known.get(layer["id"], 0.0), share)
+        self._pulls = self._pulls or share < 1
+        if not self._pulls:  # those that are there already come first
+            return None
         mean = sum(known.values()) / len(known)
         return Reading(Count(round(100 * mean, 2), 100), "%", "layers", True)
 

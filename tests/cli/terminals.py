@@ -46,7 +46,7 @@ class Terminal:
             env=dict(env),
             cwd=cwd,
             start_new_session=True,
-            preexec_fn=prepare,
+            preexec_fn=prepare,  # noqa: PLW1509 - it takes no lock
             pass_fds=[self.slave],
             **{"stdin": self.slave, "stdout": self.slave, "stderr": self.slave, **streams},
         )

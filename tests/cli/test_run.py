@@ -60,7 +60,9 @@ def test_both_streams_come_out_byte_for_byte_and_apart(alone: Runner) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, EVERY_BYTE, EVERY_BYTE[::-1])
 
 
-@pytest.mark.parametrize("written", [b"", b"no end", b"\n\n", b"\xff\xfe\r\x1b[31m", b"a" * 300_000])
+@pytest.mark.parametrize(
+    "written", [b"", b"no end", b"\n\n", b"\xff\xfe\r\x1b[31m", b"a" * 300_000]
+)
 def test_nothing_is_added_to_the_output_and_nothing_lost(alone: Runner, written: bytes) -> None:
     (alone.folder / "written").write_bytes(written)
 
@@ -104,12 +106,15 @@ def test_a_command_without_a_terminal_has_none(alone: Runner) -> None:
 
 
 def test_closed_streams_hurt_nobody(alone: Runner) -> None:
-    command = " ".join(["exec", sys.executable, "-m socketprogress run -- sh -c 'exit 4'"])
+    command = " ".join(alone.command("sh", "-c", "'exit 4'"))
 
     done = subprocess.run(
-        ["sh", "-c", f"{command} <&- >&- 2>&-"], env=alone.env, cwd=alone.folder, timeout=60,
+        ["/bin/sh", "-c", f"exec {command} <&- >&- 2>&-"],
+        env=alone.env,
+        cwd=alone.folder,
+        timeout=60,
         check=False,
-    )  # fmt: skip
+    )
 
     assert done.returncode == 4
 
