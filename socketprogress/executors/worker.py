@@ -96,6 +96,8 @@ class Worker:
 
     def _work(self, body: Body) -> None:
         self._body, self._terminated = body, False
+        # What the body opens with this package's client, here or in a child process, belongs to it.
+        os.environ["SOCKETPROGRESS_PARENT"] = body.job.task_id
         self._tell({"started": True})
         self._sampler.add(body.reporter)
         reference = body.job.function or ""

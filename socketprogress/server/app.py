@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -70,6 +71,7 @@ class Server:
         if self._listener is None:
             raise ConfigurationError("the server does not listen")
         engine = self.progress.engine
+        self._tell_tasks()
         engine.start()
         try:
             self._runtime.serve(self.app, self._listener, lambda: on_ready(self.url))
@@ -80,6 +82,13 @@ class Server:
     def stop(self) -> None:
         """Make `serve` return; callable from a signal handler."""
         self._runtime.stop()
+
+    def _tell_tasks(self) -> None:
+        """Let the bars that tasks open themselves, tqdm's say, report to this very server."""
+        if "SOCKETPROGRESS_URL" not in os.environ:
+            os.environ["SOCKETPROGRESS_URL"] = self.url
+            if self.settings.token is not None:
+                os.environ["SOCKETPROGRESS_TOKEN"] = self.settings.token
 
     def _compose(self) -> tuple[Any, SocketProgress]:
         from flask import Flask  # noqa: PLC0415 - the runtime is chosen before
