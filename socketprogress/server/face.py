@@ -91,6 +91,7 @@ class Face:
             "server_url": request.host_url.rstrip("/") + prefix,
             "prefix": prefix,
             "can_start": role is not None and role >= Role.OPERATOR,
+            "needs_token": self.access.needs_token,
             "refresh_s": self.refresh_s,
             "now": time.time(),
         }

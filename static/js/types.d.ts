@@ -68,6 +68,7 @@ export interface Page {
   server_url: string;
   prefix: string;
   can_start: boolean;
+  needs_token: boolean;
   refresh_s: number;
   now: number;
 }
