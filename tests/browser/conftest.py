@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 from playwright.sync_api import expect
 
 JOBS = str(Path(__file__).with_name("jobs.py"))
+VENDOR = Path(__file__).parents[2] / "static" / "js" / "vendor"
 WAIT_MS = 20_000
 WAIT_S = WAIT_MS / 1000
 COMPLAINING = {"error", "warning", "assert"}
@@ -174,6 +179,40 @@ class Web:
             pytest.fail(f"{path}: {error.code} {error.read().decode()}")
 
 
+class Site:
+    """A web site of somebody else, on this machine too: browsers keep others away from it.
+
+    Args:
+        folder: its files.
+        host: the name in its address.
+    """
+
+    def __init__(self, folder: Path, host: str = "127.0.0.1") -> None:
+        self._folder = folder
+        (folder / "favicon.ico").touch()
+        handler = partial(_QuietHandler, directory=str(folder))
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._thread = Thread(target=self._http.serve_forever)
+        self._thread.start()
+        self.url = f"http://{host}:{self._http.server_port}"
+
+    def publish(self, html: str) -> None:
+        """Make this its page, with the vendored client beside it."""
+        (self._folder / "index.html").write_text(html, encoding="utf-8")
+        shutil.copy(VENDOR / "socket.io.esm.min.js", self._folder)
+
+    def close(self) -> None:
+        """End it."""
+        self._http.shutdown()
+        self._thread.join()
+        self._http.server_close()
+
+
+class _QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *args: Any) -> None:
+        """Keep the tests' output clean."""
+
+
 class Inline(HTMLParser):
     """Finds what a strict policy forbids in a page's HTML."""
 
@@ -196,6 +235,28 @@ class Inline(HTMLParser):
             for name, value in attrs
             if name in {"src", "href", "action"} and re.match(r"\s*(\w+:|//)", value or "")
         ]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Callable[..., Site]]:
+    """A function that opens web sites of others."""
+    opened: list[Site] = []
+
+    def make(host: str = "127.0.0.1") -> Site:
+        folder = tmp_path / f"site{len(opened)}"
+        folder.mkdir()
+        opened.append(Site(folder, host))
+        return opened[-1]
+
+    yield make
+    for one in opened:
+        one.close()
+
+
+@pytest.fixture
+def inline() -> Callable[[str], list[str]]:
+    """A function that lists what a strict policy forbids in a page's HTML."""
+    return lambda html: Inline(html).found
 
 
 @pytest.fixture

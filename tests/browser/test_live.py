@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import http.server
-import re
-import shutil
 import subprocess
-import threading
-from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +13,6 @@ pytestmark = pytest.mark.browser
 
 FILES = 3_000
 FILE_BYTES = 350_000
-VENDOR = Path(__file__).parents[2] / "static" / "js" / "vendor"
 PLAIN_PAGE = """<!doctype html>
 <title>Plain</title>
 <button id="start">Go</button>
@@ -46,31 +39,6 @@ RECORD = """() => {
     subtree: true, childList: true, attributes: true,
   });
 }"""
-
-
-@pytest.fixture
-def plain_site(tmp_path: Path) -> Iterator[Callable[[str], None]]:
-    """A web site of somebody else; called with a server's URL it has a page that uses it."""
-    shutil.copy(VENDOR / "socket.io.esm.min.js", tmp_path)
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args: Any) -> None:
-            """Keep the test's output clean."""
-
-    handler = partial(Quiet, directory=str(tmp_path))
-    site = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=site.serve_forever)
-    thread.start()
-
-    def publish(server_url: str) -> None:
-        (tmp_path / "index.html").write_text(PLAIN_PAGE % server_url, encoding="utf-8")
-        (tmp_path / "favicon.ico").touch()
-
-    publish.url = f"http://127.0.0.1:{site.server_port}"  # type: ignore[attr-defined]
-    yield publish
-    site.shutdown()
-    thread.join()
-    site.server_close()
 
 
 @pytest.fixture
@@ -131,12 +99,13 @@ def test_a_checksum_moves_in_two_browsers_at_once_and_its_file_is_true(
 
 
 def test_a_page_that_knows_only_three_keys_works_unchanged(
-    visitor: Any, fresh_web: Any, any_main_mode: str, plain_site: Any
+    visitor: Any, fresh_web: Any, any_main_mode: str, site: Any
 ) -> None:
     # Given a page of another site that the server allows, and that sends `start_task` bare
-    web = fresh_web("--origin", plain_site.url, "--default-task", "add", mode=any_main_mode)
-    plain_site(web.url)
-    page = visitor.open(plain_site.url)
+    theirs = site()
+    web = fresh_web("--origin", theirs.url, "--default-task", "add", mode=any_main_mode)
+    theirs.publish(PLAIN_PAGE % web.url)
+    page = visitor.open(theirs.url)
     page.wait_for_function("document.title === 'Connected'")
 
     # When its button is pressed
@@ -152,10 +121,11 @@ def test_a_page_that_knows_only_three_keys_works_unchanged(
 
 
 def test_a_page_of_a_site_that_is_not_allowed_gets_nothing(
-    visitor: Any, web: Any, plain_site: Any
+    visitor: Any, web: Any, site: Any
 ) -> None:
     visitor.expect("socket.io", "Failed to load resource", "ERR_FAILED")
-    plain_site(web.url)
+    theirs = site()
+    theirs.publish(PLAIN_PAGE % web.url)
     context = visitor.context()
     refused: list[int] = []
     context.on(
@@ -165,7 +135,7 @@ def test_a_page_of_a_site_that_is_not_allowed_gets_nothing(
     page = context.new_page()
 
     with page.expect_event("requestfailed"):
-        page.goto(plain_site.url)
+        page.goto(theirs.url)
 
     assert page.title() == "Plain"
     assert page.evaluate("window.seen") == []
@@ -244,6 +214,6 @@ def test_a_retry_is_a_new_task_with_the_same_arguments(
 
     page.get_by_role("button", name="Retry").click()
 
-    page.wait_for_url(re.compile(r"/tasks/(?!%s)" % task_id))
+    page.wait_for_url(lambda url: "/tasks/" in url and task_id not in url)
     expect(page.get_by_role("heading", level=1)).to_have_text("Add 40")
     expect(page.get_by_role("region", name="Result")).to_contain_text("42")
