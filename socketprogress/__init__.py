@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from socketprogress.client.reporter import Reporter
+    from socketprogress.client.tqdm import tqdm, trange
     from socketprogress.client.track import track
     from socketprogress.client.watcher import Client
     from socketprogress.core.errors import (
@@ -29,7 +30,9 @@ _HOMES = {
     "TaskCancelled": "socketprogress.core.errors",
     "TaskFailure": "socketprogress.core.errors",
     "task": "socketprogress.core.registry",
+    "tqdm": "socketprogress.client.tqdm",
     "track": "socketprogress.client.track",
+    "trange": "socketprogress.client.tqdm",
 }
 
 __all__ = [
@@ -42,7 +45,9 @@ __all__ = [
     "TaskFailure",
     "__version__",
     "task",
+    "tqdm",
     "track",
+    "trange",
 ]
 
 

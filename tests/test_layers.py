@@ -21,7 +21,9 @@ PUBLIC = {
     "TaskFailure",
     "__version__",
     "task",
+    "tqdm",
     "track",
+    "trange",
 }
 
 
@@ -36,7 +38,8 @@ def _loaded_by(code: str) -> set[str]:
 @pytest.mark.parametrize(
     "code",
     [
-        "from socketprogress import Reporter, Cancelled, TaskFailure, task",
+        "from socketprogress import Reporter, Cancelled, TaskFailure, task, tqdm, track",
+        "import socketprogress.auto, socketprogress.asyncio, socketprogress.contrib.concurrent",
         "import socketprogress.executors.worker",
         "import socketprogress.tasks.checksum",
         "import socketprogress.__main__",

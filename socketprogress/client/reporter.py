@@ -51,7 +51,7 @@ class Reporter(core.Reporter):
         lease_s: seconds of silence after which it counts as `lost`; defaults to
             `SOCKETPROGRESS_LEASE`, or else to the server's 30.
         cancellable: whether a cancellation raises `Cancelled` in the work.
-        leave: false lets the task go from the list a minute after its end.
+        leave: false lets a part of another task go from the list a minute after its end.
 
     Raises:
         InvalidPayload: `task_id` is no task id.
@@ -96,6 +96,8 @@ class Reporter(core.Reporter):
         parent_id = parent.task_id if isinstance(parent, core.Reporter) else parent
         found = parent_of(self, process.open_reporters())
         self._opening["parent_id"] = parent_id or found
+        if self._opening["parent_id"] is None:
+            self._opening.pop("leave", None)
         self._sender = process.sender_for(origin)
         process.opened(self)
         self._sender.open(self)
