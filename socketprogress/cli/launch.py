@@ -109,6 +109,7 @@ def launch(
             stdin=stdout if controls else None,
             stdout=stdout,
             stderr=stderr,
+            close_fds=False,  # `run -- diff <(a) <(b)`; none of our own is inheritable
             start_new_session=controls,
             preexec_fn=prepare,  # noqa: PLW1509 - there is no other thread yet
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import shlex
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from socketprogress.client.reporter import Reporter
 
 __all__ = ["command"]
+
+log = logging.getLogger(__name__)
 
 MARK = "SOCKETPROGRESS_RUN_MARK"
 SWITCH_S = 0.0005  # so that passing output on never waits long for who reads along
@@ -125,13 +128,17 @@ class _Run:
     def _open(self) -> None:
         from socketprogress.client.reporter import Reporter
 
-        reporter = Reporter(
-            Path(self._argv[0]).name,
-            title=self._title,
-            url=self._server,
-            token=self._token,
-            task_id=self._task_id,
-        )
+        try:
+            reporter = Reporter(
+                Path(self._argv[0]).name,
+                title=self._title,
+                url=self._server,
+                token=self._token,
+                task_id=self._task_id,
+            )
+        except Exception as exc:  # noqa: BLE001 - the command must not fail for whatever is wrong
+            log.warning("the command is not reported: %s", exc)
+            return
         if self._session is not None:
             reporter.attach(None, self._session.wake)
         self._reporter = reporter

@@ -96,7 +96,8 @@ class Session:
     def run(self) -> int:
         """Pass on until the end; return the command's status, negative for a signal."""
         self._signals.start(self.wake)
-        signal.signal(signal.SIGTSTP, self._on_stop)
+        if signal.getsignal(signal.SIGTSTP) is not signal.SIG_IGN:
+            signal.signal(signal.SIGTSTP, self._on_stop)
         with self._console or contextlib.nullcontext():
             for pump in self._pumps:
                 pump.start()
@@ -199,7 +200,8 @@ class Session:
         """Pass on what the command has left in its streams.
 
         What it has left running may hold them for good: that is not waited for. Whoever reads our
-        output is, however slow, unless a signal says that it has taken long enough.
+        output is, however slow, unless a signal or a cancellation says that it has taken long
+        enough.
         """
         owed = [pump.waiting_bytes() + pump.taken for pump in self._pumps]
         ends_at = time.monotonic() + LINGER_S
@@ -214,7 +216,7 @@ class Session:
             )
             still = all(pump.ended or pump.given == pump.taken for pump in self._pumps)
             if (given and still and now >= quiet_at) or (
-                now >= ends_at and (given or self._hurried)
+                now >= ends_at and (given or self._hurried or self.cancelled)
             ):
                 break
 

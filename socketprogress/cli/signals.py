@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -44,9 +45,14 @@ class SignalQueue:
 
     def _run(self, on_signal: Callable[[], None]) -> None:
         while True:
-            info = signal.sigwaitinfo(self.signals)
-            self._arrived.append((signal.Signals(info.si_signo), info.si_code == SI_KERNEL))
+            self._arrived.append(self._next())
             on_signal()
+
+    def _next(self) -> Arrived:
+        if sys.platform == "darwin":  # does not say who has sent it: mostly the terminal
+            return signal.Signals(signal.sigwait(self.signals)), True
+        info = signal.sigwaitinfo(self.signals)
+        return signal.Signals(info.si_signo), info.si_code == SI_KERNEL
 
 
 def stop_ourselves(*, group: bool) -> None:

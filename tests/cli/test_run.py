@@ -318,6 +318,16 @@ def test_what_ignores_a_cancellation_is_killed_in_every_session(served: Runner) 
     assert served.task(tasks[0]["title"], "cancelled")
 
 
+def test_a_flood_that_nobody_reads_can_be_cancelled(served: Runner) -> None:
+    child = served.start("yes", "unread")
+    task = served.task("yes unread", "in_progress")
+
+    served.cancel(task["task_id"])
+
+    assert child.wait(20) == 143
+    assert served.task("yes unread", "cancelled")
+
+
 def test_a_childs_own_bars_belong_to_the_runs_task(served: Runner) -> None:
     code = (
         "from socketprogress.client.reporter import Reporter\n"
@@ -423,3 +433,14 @@ def test_the_command_is_told_where_to_report_and_under_what(served: Runner) -> N
     told = json.loads(done.stdout)
     assert (told["URL"], told["TOKEN"]) == (served.url, "t0ken")
     assert told["PARENT"] == served.task("Told", "completed")["task_id"]
+
+
+def test_files_that_we_were_given_are_the_commands_too(alone: Runner) -> None:
+    command = " ".join(alone.command("cat", "<(echo one)", "<(echo two)"))
+
+    done = subprocess.run(
+        ["/bin/bash", "-c", command], env=alone.env, cwd=alone.folder, capture_output=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+
+    assert done.stdout == b"one\ntwo\n"
