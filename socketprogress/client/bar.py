@@ -11,6 +11,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Iterable, Iterator
+from concurrent import futures
 from itertools import compress, repeat
 from pathlib import Path
 from types import FrameType, GeneratorType
@@ -20,6 +21,7 @@ from socketprogress.client import notice
 from socketprogress.client.cancelling import raise_cancelled
 from socketprogress.client.endings import Ending, Left, left_at
 from socketprogress.client.origin import origin_of
+from socketprogress.client.pools import pending_of_map
 from socketprogress.client.reporter import Reporter
 from socketprogress.core.errors import Cancelled
 
@@ -62,6 +64,7 @@ class RemoteBar:
         self._flags: Any = None
         self._loop: Any = None
         self._handled = id(sys.exception())
+        self._pending = pending_of_map()
         self.reporter = Reporter(
             "tqdm",
             title=_title(state["desc"]),
@@ -102,11 +105,12 @@ class RemoteBar:
             state, reporter = self._state, self.reporter
             if state is None:
                 return
-            scale = state.get("unit_scale")
-            scale = 1 if scale in UNSCALED or not scale else scale
+            scale = _scale(state.get("unit_scale"))
             total = state.get("total")
-            reporter.current = self._done(state.get("n", 0)) * scale
             reporter.total = None if total is None else total * scale
+            if self._pending is None or not self._pending.cancelled:
+                # tqdm counts what was taken from the pool as done.
+                reporter.current = self._done(state.get("n", 0)) * scale
             reporter.unit = state.get("unit", "it")
             reporter.title = _title(state.get("desc"))
             postfix = state.get("postfix")
@@ -115,7 +119,10 @@ class RemoteBar:
                 self.stop()
 
     def stop(self) -> None:
-        """Have the bar's next comparison of its count raise `Cancelled`."""
+        """Have the bar's next comparison of its count raise `Cancelled`, or its map end."""
+        if self._pending is not None:
+            self._pending.cancel()
+            return
         state = self._state
         if state is not None and not isinstance(state.get("miniters"), _Stop):
             state["miniters"] = _Stop(self.reporter, state.get("miniters", 0))
@@ -148,6 +155,8 @@ class RemoteBar:
 
     def failed(self, error: BaseException) -> None:
         """End the task by what has left the bar's block."""
+        if isinstance(error, futures.CancelledError) and self._pending is not None:
+            error = Cancelled() if self._pending.cancelled else error
         self.finish(Ending.by(error, cancel_requested=self.reporter.cancel_requested))
 
     def dropped(self) -> None:
@@ -230,6 +239,10 @@ def _title(desc: Any) -> str:
     text = str(desc or "").rstrip().removesuffix(":")
     program = Path(sys.argv[0]).name if sys.argv else ""
     return text or (program if program not in NO_PROGRAM else "tqdm")
+
+
+def _scale(unit_scale: Any) -> Any:
+    return 1 if unit_scale in UNSCALED or not unit_scale else unit_scale
 
 
 def _cancels(error: BaseException) -> bool:

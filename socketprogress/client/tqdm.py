@@ -1,4 +1,10 @@
-"""tqdm's own bars, with the same bar live on a server: ``from socketprogress import tqdm``."""
+"""tqdm's own bars, each of them a task on a server too: ``from socketprogress import tqdm``.
+
+Where to: `SOCKETPROGRESS_URL`, or a server of this user on this host; without either, or with
+``disable=True``, it is tqdm's bar and nothing else. The arguments are tqdm's: `desc` is the task's
+title, `unit` its unit, `postfix` its message; a number as `unit_scale` scales the counts. Once
+somebody has asked for the task's end, the bar's loop and `update` raise `Cancelled`.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +25,7 @@ LOOP = std.tqdm.__iter__.__code__
 
 
 class tqdm(std.tqdm):  # type: ignore[misc]  # noqa: N801 - its name is what this is about
-    """tqdm's bar, unchanged, and a task with the same progress on a server.
-
-    Where to: `SOCKETPROGRESS_URL`, or a server of this user on this host; without either, or with
-    ``disable=True``, it is tqdm's bar and nothing else. The arguments are tqdm's: `desc` is the
-    task's title, `unit` its unit, `postfix` its message; a number as `unit_scale` scales the counts.
-
-    Raises:
-        Cancelled: in its loop and at `update`, once somebody has asked for the task's end.
-    """
+    __doc__ = std.tqdm.__doc__  # tqdm's command line reads its options from here
 
     _remote: RemoteBar | None = None
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from tqdm import contrib as theirs
 
@@ -10,6 +11,24 @@ from socketprogress.auto import tqdm
 
 __all__ = ["tenumerate", "tmap", "tzip"]
 
-tenumerate = functools.partial(theirs.tenumerate, tqdm_class=tqdm)
-tmap = functools.partial(theirs.tmap, tqdm_class=tqdm)
-tzip = functools.partial(theirs.tzip, tqdm_class=tqdm)
+
+def tenumerate(
+    iterable: Iterable[Any], start: int = 0, total: float | None = None, **options: Any
+) -> Iterator[tuple[Any, Any]]:
+    """Return ``enumerate(tqdm(iterable), start)``, or numpy's `ndenumerate` of an array."""
+    found: Iterator[tuple[Any, Any]] = theirs.tenumerate(
+        iterable, start, total, **{"tqdm_class": tqdm, **options}
+    )
+    return found
+
+
+def tzip(first: Iterable[Any], *more: Iterable[Any], **options: Any) -> Iterator[tuple[Any, ...]]:
+    """Return ``zip(tqdm(first), *more)``."""
+    found: Iterator[tuple[Any, ...]] = theirs.tzip(first, *more, **{"tqdm_class": tqdm, **options})
+    return found
+
+
+def tmap(function: Callable[..., Any], *items: Iterable[Any], **options: Any) -> Iterator[Any]:
+    """Return ``map(function, tqdm(items), …)``."""
+    found: Iterator[Any] = theirs.tmap(function, *items, **{"tqdm_class": tqdm, **options})
+    return found

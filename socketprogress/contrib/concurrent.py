@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-import functools
-
-from tqdm.contrib import concurrent as theirs
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from socketprogress.auto import tqdm
+from socketprogress.client import pools
 
 __all__ = ["process_map", "thread_map"]
 
-process_map = functools.partial(theirs.process_map, tqdm_class=tqdm)
-thread_map = functools.partial(theirs.thread_map, tqdm_class=tqdm)
+
+def thread_map(fn: Callable[..., Any], *iterables: Iterable[Any], **options: Any) -> list[Any]:
+    """Return ``list(map(fn, *iterables))``, computed by threads; the options are tqdm's.
+
+    Raises:
+        Cancelled: somebody has asked for the end of the bar's task.
+    """
+    return pools.thread_map(fn, *iterables, **{"tqdm_class": tqdm, **options})
+
+
+def process_map(fn: Callable[..., Any], *iterables: Iterable[Any], **options: Any) -> list[Any]:
+    """Return ``list(map(fn, *iterables))``, computed by processes; the options are tqdm's.
+
+    Raises:
+        Cancelled: somebody has asked for the end of the bar's task.
+    """
+    return pools.process_map(fn, *iterables, **{"tqdm_class": tqdm, **options})
