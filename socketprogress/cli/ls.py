@@ -11,7 +11,16 @@ from typing import Any
 import click
 
 from socketprogress.cli.remote import connected, server_options
-from socketprogress.cli.terminal import columns_of, duration, fit, is_live, paint, plain, width
+from socketprogress.cli.terminal import (
+    columns_of,
+    duration,
+    fit,
+    is_live,
+    paint,
+    percent,
+    plain,
+    width,
+)
 from socketprogress.core.protocol import STATUSES
 
 __all__ = ["command"]
@@ -66,11 +75,10 @@ def _print_table(tasks: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _row(task: Mapping[str, Any]) -> tuple[str, ...]:
-    progress = task["progress"]
     return (
         plain(task["task_id"]),
         task["status"].replace("_", " "),
-        "" if progress is None else f"{progress:.0f} %" if progress >= 100 else f"{progress:.1f} %",
+        percent(task["progress"]),
         duration(task["elapsed_s"]),
         plain(task["title"] or task["name"]),
     )

@@ -12,7 +12,18 @@ from typing import Any, TextIO
 
 import click
 
-__all__ = ["bar", "columns_of", "duration", "fit", "headline", "is_live", "paint", "plain", "width"]
+__all__ = [
+    "bar",
+    "columns_of",
+    "duration",
+    "fit",
+    "headline",
+    "is_live",
+    "paint",
+    "percent",
+    "plain",
+    "width",
+]
 
 # Escape sequences whole, then all that a terminal acts on: controls, separators, text direction.
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-_])")
@@ -68,9 +79,16 @@ def duration(seconds: float | None) -> str:
     return f"{whole // HOUR_S}:{minutes % MINUTE_S:02}:{rest:02}"
 
 
+def percent(progress: float | None) -> str:
+    """Return `12.3 %`, cut off and not rounded: 100 is said only of what is completed."""
+    if progress is None:
+        return ""
+    return "100 %" if progress >= 100 else f"{round(progress * 100) // 10 / 10:.1f} %"
+
+
 def headline(state: Mapping[str, Any]) -> str:
     """Return a task's figures on one line: percent, counts, rate, time left, message."""
-    parts = [_percent(state.get("progress")), _counts(state), _rate(state)]
+    parts = [percent(state.get("progress")), _counts(state), _rate(state)]
     if state.get("status") == "in_progress" and state.get("eta_s") is not None:
         parts.append(f"{duration(state['eta_s'])} left")
     parts.append(plain(state.get("message") or ""))
@@ -112,12 +130,6 @@ def paint(text: str, status: str, *, stream: TextIO | None = None) -> str:
     if not is_live(stream) or os.environ.get("NO_COLOR"):
         return text
     return click.style(text, fg=COLOURS.get(status))
-
-
-def _percent(progress: float | None) -> str:
-    if progress is None:
-        return ""
-    return f"{progress:.0f} %" if progress >= 100 else f"{progress:.1f} %"
 
 
 def _counts(state: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from socketprogress.cli.follow import Bar, Milestones
-from socketprogress.cli.terminal import bar, duration, fit, headline, plain, width
+from socketprogress.cli.terminal import bar, duration, fit, headline, percent, plain, width
 
 STATE: dict[str, Any] = {
     "task_id": "t",
@@ -59,6 +59,14 @@ def test_a_duration_is_minutes_and_seconds(seconds: float | None, shown: str) ->
 
 def test_a_headline_has_percent_counts_rate_time_left_and_message() -> None:
     assert headline(STATE) == "42.0 %  42/100 it  7 it/s  0:08 left  f42"
+
+
+@pytest.mark.parametrize(
+    ("progress", "shown"),
+    [(None, ""), (0, "0.0 %"), (64.1, "64.1 %"), (99.99, "99.9 %"), (100, "100 %")],
+)
+def test_100_percent_is_shown_only_of_what_is_completed(progress: float | None, shown: str) -> None:
+    assert percent(progress) == shown
 
 
 def test_bytes_are_shown_in_binary_units() -> None:
