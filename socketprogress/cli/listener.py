@@ -14,8 +14,9 @@ from socketprogress.tasks.terminal import TerminalText
 
 __all__ = ["Listener"]
 
-PIECE_BYTES, LAST_BYTES = 4_096, 1 << 16
+PIECE_BYTES = 2_048
 LOOK_S = 0.004  # of every tenth of a second: passing the output on must not wait for it
+LAST_LOOK_S = 0.3
 LINES_A_LOOK = 500
 IDLE_LOOKS = 5
 LAST_LINES = 4_000  # what a reporter takes at once
@@ -46,7 +47,7 @@ class Listener:
                 break
             heard = True
             for tap, text in busy:
-                lines = _read(tap, text, PIECE_BYTES)
+                lines = _read(tap, text)
                 self._tell(reporter, text, lines)
                 told += len(lines)
         self._quiet = 0 if heard else self._quiet + 1
@@ -55,25 +56,23 @@ class Listener:
                 self._tell(reporter, text, text.idle())
 
     def finish(self, reporter: Reporter) -> None:
-        """Read all that is left."""
+        """Read what is left, or its end if all of it would take too long."""
+        until = time.monotonic() + LAST_LOOK_S
         for tap, text in self._streams:
             lines: list[str] = []
             while tap:
-                lines += _read(tap, text, LAST_BYTES)
-            self._move(reporter, lines, text)
+                if time.monotonic() > until:
+                    tap.skip()
+                lines += _read(tap, text)
             lines += text.feed(b"", final=True)
+            self._move(reporter, lines, text)
             if len(lines) > LAST_LINES:
                 left_out = LINES_LEFT_OUT.format(len(lines) - LAST_LINES)
                 lines = [left_out, *lines[-LAST_LINES:]]
-            self._tell(reporter, text, lines)
+            _log(reporter, lines, text)
 
     def _tell(self, reporter: Reporter, text: TerminalText, lines: list[str]) -> None:
-        if lines:
-            with contextlib.suppress(Cancelled):  # the line is in the log nevertheless
-                reporter.log("\n".join(lines))
-        newest = text.line.strip() or next((s for line in lines[::-1] if (s := line.strip())), "")
-        if newest:
-            reporter.message = newest
+        _log(reporter, lines, text)
         self._move(reporter, lines, text)
 
     def _move(self, reporter: Reporter, lines: Sequence[str], text: TerminalText) -> None:
@@ -87,12 +86,21 @@ class Listener:
         reporter.total, reporter.current = move.count.total, move.count.current
 
 
-def _read(tap: Tap, text: TerminalText, most_bytes: int) -> list[str]:
+def _log(reporter: Reporter, lines: list[str], text: TerminalText) -> None:
+    if lines:
+        with contextlib.suppress(Cancelled):  # the lines are in the log nevertheless
+            reporter.log("\n".join(lines))
+    newest = text.line.strip() or next((s for line in lines[::-1] if (s := line.strip())), "")
+    if newest:
+        reporter.message = newest
+
+
+def _read(tap: Tap, text: TerminalText) -> list[str]:
     """Return the lines that the next piece finishes, with a note in front if some was lost."""
     lost, data = tap.take()
-    if len(data) > most_bytes:
-        tap.put_back(data[most_bytes:])
-        data = data[:most_bytes]
+    if len(data) > PIECE_BYTES:
+        tap.put_back(data[PIECE_BYTES:])
+        data = data[:PIECE_BYTES]
     lines = text.feed(data)
     if lost:
         lines.insert(0, LEFT_OUT.format(lost))

@@ -54,6 +54,11 @@ class Tap:
             self._size -= len(data)
             return lost, data
 
+    def skip(self) -> None:
+        """Give up all but the newest."""
+        with self._lock:
+            self._drop(NEWEST_BYTES)
+
     def put_back(self, data: bytes) -> None:
         """Return the rest of a piece, to be taken next."""
         with self._lock:

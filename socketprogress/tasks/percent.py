@@ -78,7 +78,7 @@ RSYNC = (re.compile(r" *[\d,.]+[KMGT]? +$"), re.compile(r" +[\d.,]+[kKMGT]?B/s")
 WORD_BEFORE = re.compile(rf"\W*(?:\w{{1,40}} )?{WORDS}\W{{1,3}}$", re.IGNORECASE)
 NO_WORD = re.compile(r"\W*$")
 DIGITS = re.compile(r"\d+")
-LABEL_END = re.compile(rf"[{INSIDE}\[|(\d]+$")
+LABEL_END = GLYPHS + ">.-*_ ╸╺▏▎▍▌▋▊[|(0123456789"
 LABEL_CHARS = 60
 
 
@@ -145,7 +145,7 @@ def _count(match: re.Match[str]) -> Count | None:
 
 def _label(match: re.Match[str]) -> str:
     before = match.string[: match.start("n")]
-    return DIGITS.sub("0", LABEL_END.sub("", before)).strip()[-LABEL_CHARS:]
+    return DIGITS.sub("0", before.rstrip(LABEL_END)).strip()[-LABEL_CHARS:]
 
 
 def _around(match: re.Match[str]) -> tuple[str, str]:

@@ -18,7 +18,7 @@ ESCAPE = re.compile(
 UNFINISHED = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x07\x1b]*\x1b?|[ -/]*|7(?:\x1b\[[^\x1b]*)+\x1b?)?\Z"
 )
-PINNED = re.compile(r"\x1b7\x1b\[\d+;\d+[Hf](.*?)\x1b8", re.DOTALL)
+PINNED = re.compile(r"\x1b7\x1b\[\d+;\d+[Hf](.{0,500}?)\x1b8", re.DOTALL)
 SCREEN = re.compile(r"\x1b\[\?(?:1049|1047|47)([hl])")  # into and out of the alternate screen
 TOKEN = re.compile("\r*\n|\r|\b+|\x1b\\[(\\d*)([ABEF])|[^\r\n\b\x1b]+|\x1b")
 LINE_END = re.compile("\r+\n")
