@@ -20,7 +20,10 @@ from typing import Any
 from urllib.request import ProxyHandler, Request, build_opener
 
 from socketprogress.client.runfile import ServerAddress, running_servers
+from socketprogress.core.errors import ConfigurationError
+from socketprogress.core.registry import Registry
 from socketprogress.server.datadir import holder
+from socketprogress.server.loading import load_definitions
 from socketprogress.server.settings import Settings
 
 __all__ = ["Finding", "check_all"]
@@ -58,6 +61,7 @@ def check_all(settings: Settings) -> Findings:
         _versions,
         _async_modes,
         _root,
+        _tasks,
         _data,
         _store,
         _port,
@@ -114,6 +118,26 @@ def _root(settings: Settings) -> Findings:
         yield Finding(OK, f"root folder {settings.root} can be read")
     else:
         yield Finding(PROBLEM, f"root folder {settings.root} cannot be read: see --root")
+
+
+def _tasks(settings: Settings) -> Findings:
+    bound = {"root": settings.root, "exclude": settings.data}
+    registry = Registry(bound=bound)
+    try:
+        load_definitions(registry, settings)
+    except ConfigurationError as exc:
+        yield Finding(PROBLEM, str(exc))
+        return
+    for definition in registry:
+        argv = definition.bound.get("argv")
+        if argv and not _program(argv[0], settings.root):
+            yield Finding(PROBLEM, f"command {definition.name}: there is no program {argv[0]!r}")
+    yield Finding(OK, f"tasks: {', '.join(definition.name for definition in registry)}")
+
+
+def _program(name: str, root: Path) -> str | None:
+    """Return the program that a command would run; a relative path is one from the root folder."""
+    return shutil.which(root / name if os.sep in name else name)
 
 
 def _data(settings: Settings) -> Findings:

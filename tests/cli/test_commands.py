@@ -220,3 +220,22 @@ def test_doctor_sees_a_damaged_store_and_a_foreign_port(running: Any, tmp_path: 
     assert len(problems) == 2
     assert "tasks.sqlite3 cannot be read" in problems[0]
     assert f"is taken by pid {running.pid}" in problems[1]
+
+
+def test_doctor_sees_tasks_that_cannot_be_loaded_and_programs_that_are_not_there(
+    running: Any, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.py"
+    broken.write_text("import no_such_module\n", encoding="utf-8")
+    at = ("--port", "0", "--data", str(tmp_path / "data"))
+
+    tasks = running.cli("doctor", *at, "--tasks", str(broken))
+    command = running.cli("doctor", *at, "--command", "sync=./no-such-program --all")
+
+    for done, said in (
+        (tasks, "No module named 'no_such_module'"),
+        (command, "command sync: there is no program './no-such-program'"),
+    ):
+        assert done.returncode == 1
+        (problem,) = [line for line in done.stdout.splitlines() if line.startswith("problem")]
+        assert said in problem

@@ -108,8 +108,8 @@ def test_a_log_gets_a_few_lines_instead_of_a_bar() -> None:
     stream = io.StringIO()
     milestones = Milestones(stream)
 
-    for percent in range(1, 100):
-        milestones.show({**STATE, "progress": float(percent), "current": percent})
+    for done in range(1, 100):
+        milestones.show({**STATE, "progress": float(done), "current": done})
 
     lines = stream.getvalue().splitlines()
     assert [line.split("  ")[1] for line in lines] == ["1.0 %", "25.0 %", "50.0 %", "75.0 %"]
