@@ -89,6 +89,8 @@ class Pump(threading.Thread):
         on_end: called when there is no more to read, or nobody to write it for.
 
     Attributes:
+        taken: how many bytes were read.
+        given: how many of them were written.
         ended: whether it has ended.
         broken: whether `target` takes no more.
     """
@@ -100,7 +102,7 @@ class Pump(threading.Thread):
         self._target = target
         self._tap = tap
         self._on_end = on_end
-        self.taken = self.given = 0
+        self.taken = self.given = self._due = 0
 
     def run(self) -> None:
         """Pass on until the end."""
@@ -117,8 +119,19 @@ class Pump(threading.Thread):
             self.ended = True
             self._on_end()
 
-    def waiting_bytes(self) -> int:
-        """Return how much is there to be read at this moment."""
+    def owe(self) -> None:
+        """Note that what is there to be read at this moment has to be passed on."""
+        self._due = self._waiting_bytes() + self.taken
+
+    def has_settled(self) -> bool:
+        """Return whether what it owes has been passed on."""
+        return self.ended or self.given >= self._due or self.is_idle()
+
+    def is_idle(self) -> bool:
+        """Return whether there is nothing to pass on at this moment."""
+        return self.ended or (self.given == self.taken and not self._waiting_bytes())
+
+    def _waiting_bytes(self) -> int:
         try:
             answer = fcntl.ioctl(self.source, termios.FIONREAD, struct.pack("i", 0))
         except OSError:

@@ -203,7 +203,8 @@ class Session:
         output is, however slow, unless a signal or a cancellation says that it has taken long
         enough.
         """
-        owed = [pump.waiting_bytes() + pump.taken for pump in self._pumps]
+        for pump in self._pumps:
+            pump.owe()
         ends_at = time.monotonic() + LINGER_S
         seen, quiet_at = -1, 0.0
         while not all(pump.ended for pump in self._pumps):
@@ -211,13 +212,10 @@ class Session:
             now, taken = time.monotonic(), sum(pump.taken for pump in self._pumps)
             if taken != seen:
                 seen, quiet_at = taken, now + QUIET_S
-            given = all(
-                pump.ended or pump.given >= due for pump, due in zip(self._pumps, owed, strict=True)
-            )
-            still = all(pump.ended or pump.given == pump.taken for pump in self._pumps)
-            if (given and still and now >= quiet_at) or (
-                now >= ends_at and (given or self._hurried or self.cancelled)
-            ):
+            if all(pump.is_idle() for pump in self._pumps) and now >= quiet_at:
+                break
+            settled = all(pump.has_settled() for pump in self._pumps)
+            if now >= ends_at and (settled or self._hurried or self.cancelled):
                 break
 
 
