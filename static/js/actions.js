@@ -13,6 +13,9 @@ import { alertUser, announce } from "./signs.js";
  * @property {(id: string) => void} retried takes the new task's id
  */
 
+/** @type {(() => void) | null} what the open dialog asks about */
+let confirmed = null;
+
 /**
  * Make the forms under `root` ask over the connection instead of loading a page.
  * @param {HTMLElement} root
@@ -20,6 +23,10 @@ import { alertUser, announce } from "./signs.js";
  * @param {Handlers} handlers
  */
 export function enableActions(root, connection, handlers) {
+  byId("cancel-dialog").addEventListener("submit", (event) => {
+    const button = /** @type {HTMLButtonElement | null} */ (event.submitter);
+    if (button?.value === "cancel") confirmed?.();
+  });
   root.addEventListener("submit", (event) => {
     const form = /** @type {HTMLFormElement} */ (event.target);
     const action = form.dataset.action;
@@ -38,14 +45,7 @@ export function enableActions(root, connection, handlers) {
 function askToCancel(id, connection, handlers) {
   const dialog = /** @type {HTMLDialogElement} */ (byId("cancel-dialog"));
   byId("cancel-task").textContent = handlers.taskOf(id)?.title ?? id;
-  dialog.returnValue = "keep";
-  dialog.addEventListener(
-    "close",
-    () => {
-      if (dialog.returnValue === "cancel") void cancel(id, connection, handlers);
-    },
-    { once: true },
-  );
+  confirmed = () => void cancel(id, connection, handlers);
   dialog.showModal();
 }
 

@@ -8,12 +8,12 @@ import { announce, showConnection } from "./signs.js";
 import { Tasks } from "./state.js";
 import { TaskView } from "./taskview.js";
 
-const id = data("view").task_id;
+const view = data("view");
+const id = view.task_id;
 const connection = new Connection(data("page"), showConnection);
 const tasks = new Tasks();
 const main = new TaskView(byId("task"));
-/** @type {Milestones | null} */
-let milestones = null;
+const milestones = new Milestones(view.shown);
 
 async function watch() {
   const ack = await connection.request("watch_task", { task_id: id });
@@ -24,7 +24,6 @@ async function watch() {
 function changed() {
   const task = tasks.get(id);
   if (task === undefined) return;
-  milestones ??= new Milestones(task);
   const news = milestones.next(task, performance.now());
   if (news !== null) announce(news);
   nextFrame(main, () => main.show(task));

@@ -12,7 +12,7 @@ export class Milestones {
   #over;
   #saidAt = -Infinity;
 
-  /** @param {Task} task as the page first showed it: nothing of that is news */
+  /** @param {Pick<Task, "status" | "progress">} task as first shown: nothing of that is news */
   constructor(task) {
     this.#quarter = quarter(task);
     this.#over = ended(task);
@@ -39,7 +39,7 @@ export class Milestones {
   }
 }
 
-/** @param {Task} task @returns {number} full quarters, 0 to 3 */
+/** @param {Pick<Task, "progress">} task @returns {number} full quarters, 0 to 3 */
 function quarter(task) {
   return Math.min(Math.floor((task.progress ?? 0) / 25), 3);
 }

@@ -27,8 +27,7 @@ const log = new LogView(view.log, async (offset, limit) => {
   const ack = await connection.request("get_log", { task_id: id, offset, limit });
   return { lines: ack.lines, next_offset: ack.next_offset };
 });
-/** @type {Milestones | null} */
-let milestones = null;
+const milestones = new Milestones(view.shown);
 /** @type {string | null} the status that was painted last */
 let painted = null;
 
@@ -54,7 +53,6 @@ async function watch() {
 function changed() {
   const task = tasks.get(id);
   if (task === undefined) return;
-  milestones ??= new Milestones(task);
   const news = milestones.next(task, performance.now());
   if (news !== null && task.status === "failed") announceFailure(news);
   else if (news !== null) announce(news);

@@ -237,15 +237,13 @@ class Inline(HTMLParser):
         ]
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Callable[..., Site]]:
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Site]]:
     """A function that opens web sites of others."""
     opened: list[Site] = []
 
     def make(host: str = "127.0.0.1") -> Site:
-        folder = tmp_path / f"site{len(opened)}"
-        folder.mkdir()
-        opened.append(Site(folder, host))
+        opened.append(Site(tmp_path_factory.mktemp("site"), host))
         return opened[-1]
 
     yield make
@@ -268,26 +266,29 @@ def visitor(browser: Any) -> Iterator[Visitor]:
 
 
 @pytest.fixture(scope="module")
-def web(lasting_server: Callable[..., Any]) -> Web:
-    """One server for a module's tests, with the tasks of jobs.py."""
-    return Web(lasting_server("--tasks", JOBS))
+def module_web(lasting_server: Callable[..., Any]) -> Callable[..., Web]:
+    """A function that starts servers for a module's tests, with the tasks of jobs.py."""
+    return _starting(lasting_server)
+
+
+@pytest.fixture(scope="module")
+def web(module_web: Callable[..., Web]) -> Web:
+    """One server for a module's tests."""
+    return module_web()
 
 
 @pytest.fixture
 def fresh_web(server: Callable[..., Any]) -> Callable[..., Web]:
-    """A function that starts a server for one test."""
+    """A function that starts servers for one test."""
+    return _starting(server)
 
+
+def _starting(server: Callable[..., Any]) -> Callable[..., Web]:
     def start(*args: str, token: str = "", **options: Any) -> Web:
         more = ("--token", token) if token else ()
         return Web(server("--tasks", JOBS, *more, *args, **options), token)
 
     return start
-
-
-@pytest.fixture(scope="module", params=["eventlet", "threading"])
-def web_in_both_modes(request: pytest.FixtureRequest, lasting_server: Callable[..., Any]) -> Web:
-    """One server for a module's tests in each of the two main async modes."""
-    return Web(lasting_server("--tasks", JOBS, mode=request.param))
 
 
 @pytest.fixture(params=["eventlet", "threading"])

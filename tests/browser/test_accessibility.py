@@ -80,13 +80,6 @@ def inspect(axe: str) -> Callable[[Any], None]:
     return look
 
 
-def test_the_empty_list_is_accessible(visitor: Any, fresh_web: Any, inspect: Any) -> None:
-    page = visitor.open(fresh_web().url)
-    expect(page.get_by_text("live", exact=True)).to_be_visible()
-
-    inspect(page)
-
-
 def test_the_list_a_form_with_errors_and_the_dialog_are_accessible(
     visitor: Any, web: Any, inspect: Any
 ) -> None:
@@ -137,15 +130,23 @@ def test_the_pages_of_tasks_are_accessible(visitor: Any, web: Any, inspect: Any)
         inspect(visitor.open(web.url + path))
 
 
-def test_signing_in_and_errors_are_accessible(
-    visitor: Any, fresh_web: Any, web: Any, inspect: Any
+def test_signing_in_the_empty_list_and_errors_are_accessible(
+    visitor: Any, fresh_web: Any, inspect: Any
 ) -> None:
     visitor.expect("401", "404")
-    page = visitor.open(f"{fresh_web(token='secret').url}/?token=wrong")
+    web = fresh_web(token="secret")
+    page = visitor.open(f"{web.url}/?token=wrong")
     expect(page.get_by_role("alert")).to_have_text("The token in the address is not right.")
-
     inspect(page)
-    inspect(visitor.open(f"{web.url}/tasks/nobody"))
+
+    page.get_by_label("Token").fill("secret")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Nothing runs yet")).to_be_visible()
+    expect(page.get_by_text("live", exact=True)).to_be_visible()
+    inspect(page)
+
+    page.goto(f"{web.url}/tasks/nobody")
+    inspect(page)
 
 
 def test_a_task_is_started_and_cancelled_with_the_keyboard_alone(visitor: Any, web: Any) -> None:

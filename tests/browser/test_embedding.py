@@ -17,6 +17,18 @@ IMPORT = re.compile(r'(?:from|import) ?"(\.{1,2}/[\w./-]+)"')
 STATIC = re.compile(r'"(/static/[^"]+)"')
 
 
+@pytest.fixture(scope="module")
+def friend(site: Any) -> Any:
+    """A site of others whose pages the server allows."""
+    return site("localhost")
+
+
+@pytest.fixture(scope="module")
+def friendly_web(module_web: Any, friend: Any) -> Any:
+    """A server that allows them."""
+    return module_web("--origin", friend.url)
+
+
 def get(url: str, **headers: str) -> tuple[int, Any, bytes]:
     """Return status, headers and body of a GET."""
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 - the test's own server
@@ -28,11 +40,10 @@ def get(url: str, **headers: str) -> tuple[int, Any, bytes]:
 
 
 def test_the_bar_is_live_in_pages_of_this_and_of_allowed_origins(
-    visitor: Any, fresh_web: Any, site: Any
+    visitor: Any, friendly_web: Any, friend: Any
 ) -> None:
-    # Given a server that allows a page of another site
-    theirs = site("localhost")
-    web = fresh_web("--origin", theirs.url)
+    # Given a task, and pages that show its bar
+    web, theirs = friendly_web, friend
     puppet = web.puppet("Framed")
     puppet.does(total=4, current=1)
     framed = FRAMED % f"{web.url}/embed/{puppet.id}"
@@ -52,18 +63,17 @@ def test_the_bar_is_live_in_pages_of_this_and_of_allowed_origins(
 
 
 def test_nobody_else_can_frame_the_bar_and_nobody_the_other_pages(
-    visitor: Any, fresh_web: Any, site: Any
+    visitor: Any, friendly_web: Any, friend: Any, site: Any
 ) -> None:
     visitor.expect("frame-ancestors")
-    allowed, stranger = site("localhost"), site()
-    web = fresh_web("--origin", allowed.url)
+    web, stranger = friendly_web, site()
     task_id = web.start("hold")
 
     for theirs, path in (
         (stranger, f"/embed/{task_id}"),
-        (allowed, f"/tasks/{task_id}"),
-        (allowed, f"/tasks/{task_id}/cancel"),
-        (allowed, "/"),
+        (friend, f"/tasks/{task_id}"),
+        (friend, f"/tasks/{task_id}/cancel"),
+        (friend, "/"),
     ):
         theirs.publish(FRAMED % f"{web.url}{path}")
         page = visitor.context().new_page()
@@ -102,8 +112,9 @@ def test_pages_hold_no_code_and_load_nothing_from_elsewhere(
     assert {url.split("/")[2] for url in asked} == {web.url.split("/")[2]}
 
 
-def test_static_files_are_never_stale_and_never_loaded_in_vain(web: Any) -> None:
+def test_static_files_are_never_stale_and_never_loaded_in_vain(friendly_web: Any) -> None:
     # Given every file that a page names, and every module that these import
+    web = friendly_web
     _, _, html = get(web.url)
     named = [path.replace("&amp;", "&") for path in STATIC.findall(html.decode())]
     waiting = [path for path in named if ".js" in path]

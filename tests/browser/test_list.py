@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +19,7 @@ FAILED = 50
 
 
 @pytest.fixture(scope="module")
-def full_web(lasting_server: Any, tmp_path_factory: pytest.TempPathFactory, web: Any) -> Any:
+def full_web(module_web: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A server with 600 ended tasks, every twelfth of them failed."""
     data = tmp_path_factory.mktemp("full") / "data"
     now = time.time()
@@ -40,7 +39,7 @@ def full_web(lasting_server: Any, tmp_path_factory: pytest.TempPathFactory, web:
                 progress=50.0 if failed else 100.0,
             )
             store.save(state)
-    return type(web)(lasting_server("--tasks", str(Path(__file__).with_name("jobs.py")), data=data))
+    return module_web(data=data)
 
 
 def rows(page: Any) -> Any:

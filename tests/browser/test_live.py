@@ -41,6 +41,18 @@ RECORD = """() => {
 }"""
 
 
+@pytest.fixture(scope="module")
+def friend(site: Any) -> Any:
+    """A site of others whose pages the servers allow."""
+    return site()
+
+
+@pytest.fixture(scope="module", params=["eventlet", "threading"])
+def web_in_both_modes(request: pytest.FixtureRequest, module_web: Any, friend: Any) -> Any:
+    """One server for these tests in each of the two main async modes."""
+    return module_web("--origin", friend.url, "--default-task", "add", mode=request.param)
+
+
 @pytest.fixture
 def big_folder(web_in_both_modes: Any) -> Path:
     """A folder with 3,000 files, sparse but all different."""
@@ -99,13 +111,11 @@ def test_a_checksum_moves_in_two_browsers_at_once_and_its_file_is_true(
 
 
 def test_a_page_that_knows_only_three_keys_works_unchanged(
-    visitor: Any, fresh_web: Any, any_main_mode: str, site: Any
+    visitor: Any, web_in_both_modes: Any, friend: Any
 ) -> None:
     # Given a page of another site that the server allows, and that sends `start_task` bare
-    theirs = site()
-    web = fresh_web("--origin", theirs.url, "--default-task", "add", mode=any_main_mode)
-    theirs.publish(PLAIN_PAGE % web.url)
-    page = visitor.open(theirs.url)
+    friend.publish(PLAIN_PAGE % web_in_both_modes.url)
+    page = visitor.open(friend.url)
     page.wait_for_function("document.title === 'Connected'")
 
     # When its button is pressed
@@ -121,11 +131,11 @@ def test_a_page_that_knows_only_three_keys_works_unchanged(
 
 
 def test_a_page_of_a_site_that_is_not_allowed_gets_nothing(
-    visitor: Any, web: Any, site: Any
+    visitor: Any, web_in_both_modes: Any, site: Any
 ) -> None:
     visitor.expect("socket.io", "Failed to load resource", "ERR_FAILED")
-    theirs = site()
-    theirs.publish(PLAIN_PAGE % web.url)
+    web, stranger = web_in_both_modes, site()
+    stranger.publish(PLAIN_PAGE % web.url)
     context = visitor.context()
     refused: list[int] = []
     context.on(
@@ -135,7 +145,7 @@ def test_a_page_of_a_site_that_is_not_allowed_gets_nothing(
     page = context.new_page()
 
     with page.expect_event("requestfailed"):
-        page.goto(theirs.url)
+        page.goto(stranger.url)
 
     assert page.title() == "Plain"
     assert page.evaluate("window.seen") == []

@@ -6,6 +6,8 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ class Reader:
     """
 
     def __init__(self, page: Any, web: Any, folder: Path) -> None:
-        self._page, self._folder = page, folder
+        self.page, self.folder = page, folder
         self.env = {
             **web.process.env,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -36,22 +38,28 @@ class Reader:
         }
 
     def copied(self, heading: str) -> str:
-        """Return the snippet under a heading."""
-        return str(self._page.get_by_role("region", name=heading).text_content())
+        """Return what the button beside the snippet under a heading copies."""
+        region = self.page.get_by_role("region", name=heading)
+        snippet = self.page.locator(".snippet").filter(has=region)
+        snippet.get_by_role("button", name="Copy").click()
+        expect(self.page.get_by_role("status")).to_have_text("Copied")
+        copied = str(self.page.evaluate("navigator.clipboard.readText()"))
+        assert copied == region.text_content()
+        return copied
 
     def saved(self, heading: str) -> str:
         """Save a snippet under the name that it gives, and return the command that it gives."""
         text = self.copied(heading)
         found = SCRIPT.match(text)
         assert found, text
-        (self._folder / found[1]).write_text(text, encoding="utf-8")
+        (self.folder / found[1]).write_text(text, encoding="utf-8")
         return found[2]
 
     def types(self, command: str) -> str:
         """Run a command to its end and return what it printed."""
         done = subprocess.run(
             ["/bin/sh", "-c", command],
-            cwd=self._folder,
+            cwd=self.folder,
             env=self.env,
             capture_output=True,
             text=True,
@@ -62,18 +70,25 @@ class Reader:
         return done.stdout
 
 
-@pytest.fixture(params=["", TOKEN], ids=["without a token", "with a token"])
-def reader(request: pytest.FixtureRequest, visitor: Any, fresh_web: Any, tmp_path: Path) -> Reader:
-    """Somebody before an empty page, with a terminal."""
-    web = fresh_web("--default-task", "add", token=request.param)
+@pytest.fixture
+def reads(visitor: Any, fresh_web: Any, tmp_path: Path) -> Callable[[str], Reader]:
+    """A function that sits somebody before an empty page, with a terminal."""
+    return partial(_read, visitor, fresh_web, tmp_path)
+
+
+def _read(visitor: Any, fresh_web: Any, folder: Path, token: str) -> Reader:
+    web = fresh_web(token=token)
     (web.process.root / "a file").write_text("to hash")
-    page = visitor.open(web.url + (f"/?token={web.token}" if web.token else ""))
+    page = visitor.context(permissions=["clipboard-read", "clipboard-write"]).new_page()
+    page.goto(web.url + (f"/?token={web.token}" if web.token else ""))
     expect(page.get_by_role("heading", name="Nothing runs yet")).to_be_visible()
-    return Reader(page, web, tmp_path)
+    return Reader(page, web, folder)
 
 
-def test_every_snippet_works_as_it_stands(reader: Reader) -> None:
-    page = reader._page
+@pytest.mark.parametrize("token", ["", TOKEN], ids=["without a token", "with a token"])
+def test_every_snippet_works_as_it_stands(reads: Callable[[str], Reader], token: str) -> None:
+    reader = reads(token)
+    page = reader.page
     rows = page.get_by_role("list", name="Tasks").get_by_role("listitem")
     script = reader.saved("A loop in any Python script")
     command = reader.copied("Any command")
@@ -91,7 +106,7 @@ def test_every_snippet_works_as_it_stands(reader: Reader) -> None:
     expect(rows.filter(has_text="du -sh")).to_contain_text("completed")
 
     # Starting and watching from another program
-    (reader._folder / "watch.py").write_text(watch, encoding="utf-8")
+    (reader.folder / "watch.py").write_text(watch, encoding="utf-8")
     assert reader.types("python watch.py").splitlines()[-1].startswith("completed 100")
     expect(rows.filter(has_text="Checksum")).to_have_count(1)
 
@@ -102,14 +117,14 @@ def test_every_snippet_works_as_it_stands(reader: Reader) -> None:
 
 
 def test_the_function_of_the_snippet_gets_a_form(
-    visitor: Any, fresh_web: Any, tmp_path: Path
+    visitor: Any, fresh_web: Any, reads: Callable[[str], Reader]
 ) -> None:
     # Given the snippet in a file, and the arguments that it says
-    empty = visitor.open(fresh_web().url)
-    command = Reader(empty, fresh_web(), tmp_path).saved("A function that this page can start")
+    reader = reads("")
+    command = reader.saved("A function that this page can start")
     program, *arguments = command.split()
     assert program == "socketprogress"
-    arguments = [str(tmp_path / item) if item.endswith(".py") else item for item in arguments]
+    arguments = [str(reader.folder / item) if item.endswith(".py") else item for item in arguments]
 
     # When a server is started with them
     web = fresh_web(*arguments)
@@ -122,17 +137,3 @@ def test_the_function_of_the_snippet_gets_a_form(
     page.get_by_role("link", name="Count to 7").first.click()
     expect(page.get_by_role("main")).to_contain_text("7 of 7")
     expect(page.locator("#result-text")).to_contain_text('"counted": 7')
-
-
-def test_copying_a_snippet_copies_it_whole(visitor: Any, fresh_web: Any) -> None:
-    web = fresh_web()
-    context = visitor.context(permissions=["clipboard-read", "clipboard-write"])
-    page = context.new_page()
-    page.goto(web.url)
-
-    snippet = page.locator(".snippet").first
-    snippet.get_by_role("button", name="Copy").click()
-
-    expect(page.get_by_role("status")).to_have_text("Copied")
-    copied = page.evaluate("navigator.clipboard.readText()")
-    assert copied == snippet.locator("pre").text_content()

@@ -14,9 +14,9 @@ TOKEN = "open/sesame&more+%41"
 
 
 @pytest.fixture(scope="module")
-def guarded(lasting_server: Any, web: Any) -> Any:
+def guarded(module_web: Any) -> Any:
     """A server that asks for a token."""
-    return type(web)(lasting_server("--token", TOKEN), TOKEN)
+    return module_web(token=TOKEN)
 
 
 def test_the_form_lets_in_who_has_the_token(visitor: Any, guarded: Any) -> None:
