@@ -23,6 +23,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+import socketprogress
 from socketprogress import Reporter, track
 
 Way = Callable[[int], float]
@@ -55,13 +56,25 @@ def ways(url: str, quiet: Iterator[object]) -> dict[str, Way]:
         with tqdm(total=times, file=quiet) as bar:
             return calling(bar.update, times)
 
+    def drop_in(times: int, url: str) -> float:
+        os.environ["SOCKETPROGRESS_URL"] = url
+        return seconds_of(socketprogress.tqdm(range(times), file=quiet))
+
+    def drop_in_update(times: int) -> float:
+        os.environ["SOCKETPROGRESS_URL"] = url
+        with socketprogress.tqdm(total=times, file=quiet) as bar:
+            return calling(bar.update, times)
+
     return {
         "bare loop": lambda n: seconds_of(range(n)),
         "track": lambda n: seconds_of(track(range(n), url=url)),
         "tqdm": lambda n: seconds_of(tqdm(range(n), file=quiet)),
+        "drop-in": lambda n: drop_in(n, url),
+        "drop-in, no server": lambda n: drop_in(n, ""),
         "bare call": lambda n: calling(int, n),
         "Reporter.advance": reporter,
         "tqdm.update": tqdm_update,
+        "drop-in.update": drop_in_update,
     }
 
 
@@ -93,7 +106,9 @@ def server(url: str | None) -> Iterator[str]:
         yield url
         return
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["XDG_STATE_HOME"] = folder
+        # Here and there no other server of this user's is found.
+        os.environ |= {"XDG_STATE_HOME": folder, "XDG_DATA_HOME": folder}
+        os.environ["XDG_RUNTIME_DIR"] = f"{folder}/nobody"
         command = [sys.executable, "-m", "socketprogress", "serve", "--port", "0"]
         env = {**os.environ, "XDG_RUNTIME_DIR": folder, "XDG_DATA_HOME": folder}
         with subprocess.Popen(
@@ -129,6 +144,9 @@ def main() -> None:
         loop = (ns["track"] - ns["bare loop"]) / (ns["tqdm"] - ns["bare loop"])
         call = ns["Reporter.advance"] / ns["tqdm.update"]
         print(f"track / tqdm {loop:.2f}; Reporter.advance / tqdm.update {call:.2f}")
+        with_server, without = ns["drop-in"] / ns["tqdm"], ns["drop-in, no server"] / ns["tqdm"]
+        update = ns["drop-in.update"] / ns["tqdm.update"]
+        print(f"drop-in / tqdm {with_server:.2f}, no server {without:.2f}, update {update:.2f}")
         gap = longest_gap_ms(track(range(args.iterations), url=url))
         print(f"longest gap of a track loop {gap:.1f} ms, of a bare one", end=" ")
         print(f"{longest_gap_ms(range(args.iterations)):.1f} ms")
