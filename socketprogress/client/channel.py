@@ -69,7 +69,10 @@ class Channel:
         self._client = self._connect(address)
 
     def send(self, event: str, data: Any = None) -> Future[Any]:
-        """Send an event; the future has its ack, or `Unreachable` once the connection is lost."""
+        """Send an event; the future has its ack, or an error.
+
+        That is `Unreachable` once the connection is lost, `InvalidPayload` if `data` is no JSON.
+        """
         ack: Future[Any] = Future()
         with self._lock:
             self._calls += 1
@@ -84,6 +87,8 @@ class Channel:
             )
         except SocketIOError:
             self._break()
+        except (TypeError, ValueError) as exc:
+            self._fail(number, errors.InvalidPayload(f"what {event} is to send is no JSON: {exc}"))
         else:
             if self.is_broken:  # it may have broken before the future was there
                 self._break()
@@ -153,6 +158,12 @@ class Channel:
             waiting = self._waiting.pop(number, None)
         if waiting is not None:
             waiting.set_result(ack)
+
+    def _fail(self, number: int, error: Exception) -> None:
+        with self._lock:
+            waiting = self._waiting.pop(number, None)
+        if waiting is not None:
+            waiting.set_exception(error)
 
     def _break(self) -> None:
         with self._lock:

@@ -279,7 +279,8 @@ class Watches:
             return 0.0
         self._leave_idle(now)
         with self._lock:
-            return min((until - now for _, until in self._idle.values()), default=math.inf)
+            rest_s = math.inf if self._feeds else 0.0
+            return min((until - now for _, until in self._idle.values()), default=rest_s)
 
     def _ask(self, channel: Channel, feeds: list[Feed]) -> None:
         """Ask for the snapshots of feeds, the answers being waited for together."""
@@ -306,9 +307,16 @@ class Watches:
                 self._fail(same, exc)
             else:
                 self._delay_s = FIRST_DELAY_S
-                with self._lock:
-                    for feed in same:
-                        feed.snapshot(ack["task"])
+                self._spread(ack["task"], same)
+
+    def _spread(self, task: State, asked: list[Feed]) -> None:
+        """Hand a snapshot to those who asked, and as an update to the task's other feeds."""
+        with self._lock:
+            for feed in asked:
+                feed.snapshot(task)
+            for feed in self._feeds:
+                if feed.task_id == task["task_id"] and feed not in asked:
+                    feed.update(task)
 
     def _lose(self, feeds: list[Feed], error: errors.WireError) -> None:
         now = time.monotonic()
