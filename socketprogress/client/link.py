@@ -52,6 +52,7 @@ class Link:
     """
 
     def __init__(self, url: str, token: str | None, *, timeout_s: float = HANDSHAKE_S) -> None:
+        import_whole("encodings.idna")  # what looking up a host name imports
         websocket = import_whole("websocket")  # takes longer than all of this package
         self._errors = (websocket.WebSocketException, OSError, ValueError)
         self._late = websocket.WebSocketTimeoutException

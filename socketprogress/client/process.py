@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from socketprogress.client.reporter import Reporter
     from socketprogress.client.sender import Sender
 
-__all__ = ["ended", "flush", "lease_s", "open_reporters", "opened", "sender_for"]
+__all__ = ["ended", "flush", "lease_s", "open_reporters", "opened", "sender_for", "signal_pipe"]
 
-GRACE_S = 1.0
+GRACE_S = 0.9  # of the second that an exit may take, some is the interpreter's
 SIGNAL_GRACE_S = 0.8
 
 
@@ -38,7 +38,8 @@ class _Process:
         self.lock = threading.RLock()
         self.senders: dict[Origin, Sender] = {}
         self.open: dict[int, weakref.ref[Reporter]] = {}
-        self.prepared = False
+        self.prepared = self.is_terminating = False
+        self.signals: SignalPipe | None = None
 
     def reporters(self) -> list[Reporter]:
         found = (ref() for ref in list(self.open.values()))
@@ -205,9 +206,19 @@ def _take_sigterm() -> None:
     with contextlib.suppress(ValueError):  # another interpreter than the main one
         if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, _on_sigterm)
+        if signal.getsignal(signal.SIGTERM) is _on_sigterm and _is_pool_worker():
+            _process.signals = SignalPipe.installed()
+
+
+def _is_pool_worker() -> bool:
+    process = sys.modules.get("multiprocessing.process")
+    return process is not None and process.parent_process() is not None
 
 
 def _on_sigterm(number: int, _frame: FrameType | None) -> None:
+    if _process.is_terminating:
+        return
+    _process.is_terminating = True
     try:
         for reporter in _process.reporters():
             reporter.finish(Ending.interrupted("the process was ended by SIGTERM"))
@@ -217,6 +228,57 @@ def _on_sigterm(number: int, _frame: FrameType | None) -> None:
         os.kill(os.getpid(), number)
 
 
+class SignalPipe:
+    """Makes sure that a process of multiprocessing dies of the SIGTERM by which a pool ends it.
+
+    A signal that comes just before the main thread waits for a semaphore is noticed only when the
+    next one interrupts that wait. So the sender's thread, told through this pipe, sends it again.
+    """
+
+    def __init__(self, reading: int, writing: int) -> None:
+        self._reading, self._writing = reading, writing
+        self._came = False
+
+    @classmethod
+    def installed(cls) -> SignalPipe | None:
+        """Return a pipe into which the numbers of signals are written; None if another has it."""
+        reading, writing = os.pipe()
+        os.set_blocking(reading, False)
+        os.set_blocking(writing, False)
+        before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        if before == -1:
+            return cls(reading, writing)
+        signal.set_wakeup_fd(before)
+        os.close(reading)
+        os.close(writing)
+        return None
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable once a signal has come."""
+        return self._reading
+
+    def nudge(self) -> bool:
+        """Interrupt the main thread if it does not notice its SIGTERM; return whether one came."""
+        with contextlib.suppress(BlockingIOError):
+            self._came = self._came or signal.SIGTERM in os.read(self._reading, 4_096)
+        if self._came and signal.getsignal(signal.SIGTERM) is _on_sigterm:
+            main = threading.main_thread().ident
+            if main is not None and not _process.is_terminating:
+                signal.pthread_kill(main, signal.SIGTERM)
+        return self._came
+
+    def forget(self) -> None:
+        """Let go of the pipe in a forked child, whose signals are its own."""
+        signal.set_wakeup_fd(-1)
+        os.close(self._reading)
+        os.close(self._writing)
+
+
+def signal_pipe() -> SignalPipe | None:
+    """Return the pipe of this process, where it has one."""
+    return _process.signals
+
+
 # -- forks -------------------------------------------------------------------------------------------
 
 
@@ -224,6 +286,8 @@ def _after_fork() -> None:
     global _process
     before, _process = _process, _Process()
     nesting.forked()
+    if before.signals is not None:
+        before.signals.forget()
     for reporter in before.reporters():
         reporter.forked()
     for sender in before.senders.values():
