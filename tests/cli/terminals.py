@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 DEADLINE_S = 20.0
+LAST_WORDS = b"<the end>"
 
 
 class Terminal:
@@ -76,8 +77,10 @@ class Terminal:
         while self.process.poll() is None:
             assert time.monotonic() < deadline, f"it runs on; so far: {self.output!r}"
             self._read(0.02)
-        while self._read(0):
-            pass
+        os.write(self.slave, LAST_WORDS)  # comes out behind all else, however late that is
+        while not self.output.endswith(LAST_WORDS):
+            assert self._read(DEADLINE_S), f"it never ends: {self.output!r}"
+        self.output = self.output.removesuffix(LAST_WORDS)
         return self.process.returncode
 
     def _read(self, wait_s: float) -> bool:
