@@ -147,6 +147,7 @@ class ServerProcess:
             with stream:
                 for line in stream:
                     put(line)
+            put("")
 
         threading.Thread(target=read, daemon=True).start()
 
@@ -158,6 +159,7 @@ def environment(runtime: Path, **more: str) -> dict[str, str]:
         **kept,
         "XDG_RUNTIME_DIR": str(runtime),
         "XDG_DATA_HOME": str(runtime / "home"),
+        "XDG_STATE_HOME": str(runtime / "state"),
         "PYTHONWARNINGS": "default",
         **more,
     }
