@@ -18,7 +18,7 @@ from types import FrameType, GeneratorType
 from typing import Any
 
 from socketprogress.client import notice
-from socketprogress.client.cancelling import raise_cancelled
+from socketprogress.client.cancelling import cancellation
 from socketprogress.client.endings import Ending, Left, left_at
 from socketprogress.client.origin import origin_of
 from socketprogress.client.pools import pending_of_map
@@ -125,7 +125,7 @@ class RemoteBar:
             return
         state = self._state
         if state is not None and not isinstance(state.get("miniters"), _Stop):
-            state["miniters"] = _Stop(self.reporter, state.get("miniters", 0))
+            state["miniters"] = _Stop(self, state.get("miniters", 0))
 
     def reset(self) -> None:
         """Start the count and the percent again.
@@ -212,16 +212,19 @@ class _Counted:
 class _Stop:
     """Takes the place of a bar's `miniters`: ``n >= miniters`` asks it, and it raises."""
 
-    __slots__ = ("_miniters", "_pid", "_reporter")
+    __slots__ = ("_bar", "_miniters", "_pid")
 
-    def __init__(self, reporter: Reporter, miniters: Any) -> None:
-        self._reporter = reporter
+    def __init__(self, bar: RemoteBar, miniters: Any) -> None:
+        self._bar = bar
         self._miniters = miniters
         self._pid = os.getpid()
 
     def __le__(self, n: Any) -> bool:
         if self._pid == os.getpid():
-            raise_cancelled(self._reporter)
+            cancelled = cancellation(self._bar.reporter)
+            if cancelled is not None:
+                self._bar.failed(cancelled)  # the bar may not be closed by whoever catches it
+                raise cancelled.with_traceback(None)
         return bool(self._miniters <= n)
 
     def __lt__(self, n: Any) -> bool:

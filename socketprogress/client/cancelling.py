@@ -12,7 +12,7 @@ from types import FrameType
 from socketprogress.core.errors import Cancelled
 from socketprogress.core.reporter import Reporter
 
-__all__ = ["CancelledInPool", "raise_cancelled"]
+__all__ = ["CancelledInPool", "cancellation"]
 
 CALLBACKS = {
     ("concurrent.futures._base", "_invoke_callbacks"),
@@ -25,21 +25,20 @@ class CancelledInPool(Cancelled, Exception):
     """The work's cancellation, as a worker of `multiprocessing.Pool` hands it to its pool."""
 
 
-def raise_cancelled(reporter: Reporter) -> None:
-    """Raise `Cancelled` in the work, unless this is a callback that a pool's thread has to survive.
+def cancellation(reporter: Reporter) -> Cancelled | None:
+    """Return what to raise in the work that asks, or None if it is to go on.
 
-    Raises:
-        Cancelled: the cancellation of the reporter's task was asked for and it may be cancelled.
+    It goes on if nobody has asked for the end of the reporter's task, and in a callback that a
+    pool's thread has to survive.
     """
     try:
         reporter.check()
     except Cancelled as cancelled:
         places = _callers(sys._getframe(1))  # noqa: SLF001 - who called is the question
         if places & CALLBACKS:
-            return
-        if WORKER in places:
-            raise CancelledInPool(*cancelled.args) from None
-        raise
+            return None
+        return CancelledInPool(*cancelled.args) if WORKER in places else cancelled
+    return None
 
 
 def _callers(frame: FrameType | None) -> set[tuple[str, str]]:
