@@ -38,7 +38,8 @@ class _Process:
         self.lock = threading.RLock()
         self.senders: dict[Origin, Sender] = {}
         self.open: dict[int, weakref.ref[Reporter]] = {}
-        self.prepared = self.is_terminating = False
+        self.prepared = self.is_terminating = self.is_flushing = False
+        self.deadly: int | None = None
         self.signals: SignalPipe | None = None
 
     def reporters(self) -> list[Reporter]:
@@ -94,6 +95,7 @@ def flush(grace_s: float = GRACE_S) -> None:
 
     What cannot be delivered in time goes to the spool.
     """
+    _process.is_flushing = True
     for reporter in _process.reporters():
         reporter.close()
     senders = list(_process.senders.values())
@@ -103,6 +105,9 @@ def flush(grace_s: float = GRACE_S) -> None:
         sender.hurry()
     for sender in senders:
         sender.close(deadline - time.monotonic())
+    _process.is_flushing = False
+    if _process.deadly is not None:
+        _die_of(_process.deadly)
 
 
 # -- the process's end -------------------------------------------------------------------------------
@@ -219,13 +224,21 @@ def _on_sigterm(number: int, _frame: FrameType | None) -> None:
     if _process.is_terminating:
         return
     _process.is_terminating = True
+    if _process.is_flushing:
+        # What the signal has interrupted goes on first: it is delivering already.
+        _process.deadly = number
+        return
     try:
         for reporter in _process.reporters():
             reporter.finish(Ending.interrupted("the process was ended by SIGTERM"))
         flush(SIGNAL_GRACE_S)
     finally:
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
+        _die_of(number)
+
+
+def _die_of(number: int) -> None:
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
 
 class SignalPipe:
