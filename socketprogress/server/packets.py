@@ -16,7 +16,7 @@ __all__ = ["NO_ACK", "RESERVED", "TOO_DEEP", "TOO_LARGE", "Mark", "packet_class"
 
 _EVENT_NAME = re.compile(r'\s*\[\s*"((?:[^"\\]|\\.){1,200})"')
 _BINARY = frozenset({packet.BINARY_EVENT, packet.BINARY_ACK})
-_OWN_NAMES = frozenset({"connect", "connect_error", "disconnect"})
+_OWN_NAMES = frozenset({"connect", "connect_error", "disconnect", "*"})
 
 MOST_ATTACHMENTS = 16
 RESERVED: Final = "reserved:"
