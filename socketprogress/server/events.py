@@ -161,10 +161,11 @@ class Events:
 
     def _await_taken(self, sid: str) -> None:
         """Hear a client more slowly while it leaves its answers lying: they would fill the memory."""
-        for _ in range(BACKLOG_PAUSES):
+        for pause in range(BACKLOG_PAUSES):
             if self._fanout.free(sid) or sid not in self._sessions:
                 return
-            self._runtime.sleep(BACKLOG_PAUSE_S)
+            # The first one only lets the connection's writer have its turn.
+            self._runtime.sleep(BACKLOG_PAUSE_S if pause else 0)
 
     def _handle(self, session: Session, event: str, payloads: tuple[Any, ...]) -> Answer:
         self._spend(session)
