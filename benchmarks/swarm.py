@@ -26,6 +26,7 @@ class Watcher:
     buffer: bytes = b""
     opened: bool = False
     connected: bool = False
+    refused: Any = None
     closed: bool = False
     paused: bool = False
     events: list[tuple[float, str, Any]] = field(default_factory=list)
@@ -71,7 +72,7 @@ class Swarm:
         self.watchers: list[Watcher] = []
         for _ in range(count):
             self.connect()
-        self.run(lambda: all(w.connected or w.closed for w in self.watchers), 30)
+        self.run(lambda: all(w.connected or w.refused or w.closed for w in self.watchers), 30)
 
     def connect(self) -> Watcher:
         """Open one more connection; `run` brings it to its CONNECT."""
@@ -189,6 +190,8 @@ class Swarm:
             watcher.send("40")
         elif packet[:2] == b"40":
             watcher.connected = True
+        elif packet[:3] == b"44{":
+            watcher.refused = json.loads(packet[2:])
         elif packet[:2] == b"42":
             name, *rest = json.loads(packet[2:])
             if self._keep(name):

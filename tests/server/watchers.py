@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import threading
 import urllib.request
@@ -12,12 +13,21 @@ from typing import Any, Self
 
 import requests
 import socketio
+from engineio import packet
 
 WAIT_S = 30.0
 TERMINAL = frozenset({"completed", "failed", "cancelled"})
 JOBS = str(Path(__file__).with_name("jobs.py"))
 
 State = dict[str, Any]
+
+
+class Refusal(Exception):
+    """The server refused a connection; `told` is what it said."""
+
+    def __init__(self, told: Any) -> None:
+        super().__init__(told)
+        self.told = told
 
 
 class Client:
@@ -44,6 +54,8 @@ class Client:
         self._news = threading.Condition()
         self._http = requests.Session()
         self._http.trust_env = False
+        # The library sends `headers` with the first request only.
+        self._http.headers.update(headers or {})
         self._client = socketio.Client(
             reconnection=False,
             handle_sigint=False,
@@ -53,9 +65,13 @@ class Client:
         self._client.on("*", self._take)
         self._client.on("disconnect", self._on_disconnect)
         self._client.on("connect_error", self._on_refusal)
-        self._client.connect(
-            url, auth=auth, headers=headers or {}, transports=transports, wait_timeout=WAIT_S
-        )
+        try:
+            self._client.connect(
+                url, auth=auth, headers=headers or {}, transports=transports, wait_timeout=WAIT_S
+            )
+        except socketio.exceptions.ConnectionError as exc:
+            self._http.close()
+            raise Refusal(self.refusal or str(exc)) from exc
 
     @property
     def transport(self) -> str:
@@ -122,8 +138,12 @@ class Client:
         self.wait(reached, f"{status} of {task_id}")
 
     def close(self) -> None:
-        """Disconnect, and wait until nothing of it is left."""
-        if self._client.connected:
+        """Take leave, and wait until nothing of it is left."""
+        if self.transport == "polling":
+            # The library's own `disconnect` now and then ends before it has told the server, and
+            # then waits for the end of a poll.
+            self._client.eio._send_packet(packet.Packet(packet.CLOSE))
+        elif self._client.connected:
             self._client.disconnect()
         self._client.eio.wait()
         self._http.close()
@@ -170,11 +190,10 @@ class View:
         return {} if self.state is None else {k: self.state[k] for k in ("epoch", "seq")}
 
     def snapshot(self, task: State) -> None:
-        """Take an ack's snapshot, which is never older than what the same epoch has told."""
+        """Take an ack's snapshot; an update may have overtaken it."""
         before = self.state
         if before is not None and before["epoch"] == task["epoch"]:
-            assert task["seq"] >= before["seq"], (self.name, before, task)
-            if task["seq"] == before["seq"]:
+            if task["seq"] <= before["seq"]:
                 return
             self._check_step(before, task)
         self._put(task)
@@ -201,6 +220,38 @@ class View:
         assert (state["progress"] == 100) == (state["status"] == "completed"), (self.name, state)
         self.ends += state["status"] in TERMINAL and not self.ended
         self.state = state
+
+
+class Poll:
+    """One long-polling session by hand."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        _, body = self.ask(url, "GET", "/socket.io/?EIO=4&transport=polling")
+        self._path = f"/socket.io/?EIO=4&transport=polling&sid={json.loads(body[1:])['sid']}"
+
+    @staticmethod
+    def ask(url: str, method: str, path: str, body: str | None = None) -> tuple[int, str]:
+        connection = http.client.HTTPConnection(url.partition("//")[2], timeout=WAIT_S)
+        try:
+            connection.request(method, path, body)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        finally:
+            connection.close()
+
+    def post(self, body: str) -> int:
+        return self.ask(self._url, "POST", self._path, body)[0]
+
+    def get(self) -> tuple[int, str]:
+        return self.ask(self._url, "GET", self._path)
+
+    def is_over(self) -> bool:
+        """Return whether the server knows this session no longer."""
+        return self.post("3") == 400
+
+    def close(self) -> None:
+        self.post("1")
 
 
 def get_json(url: str) -> Any:
