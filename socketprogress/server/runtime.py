@@ -142,6 +142,10 @@ class ThreadingRuntime:
             def log_error(self, format: str, *args: Any) -> None:
                 log.debug(format, *args)
 
+            def connection_dropped(self, *_: Any) -> None:
+                """Close a WebSocket's connection with it: no further request comes over it."""
+                self.close_connection = True
+
         class Server(ThreadedWSGIServer):
             request_queue_size = BACKLOG
 
