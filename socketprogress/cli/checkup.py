@@ -20,7 +20,8 @@ from typing import Any
 from urllib.request import ProxyHandler, Request, build_opener
 
 from socketprogress.client.runfile import ServerAddress, running_servers
-from socketprogress.core.errors import ConfigurationError
+from socketprogress.client.spool import waiting
+from socketprogress.core.errors import ConfigurationError, Unauthorized, Unavailable
 from socketprogress.core.registry import Registry
 from socketprogress.server.datadir import holder
 from socketprogress.server.loading import load_definitions
@@ -66,6 +67,7 @@ def check_all(settings: Settings) -> Findings:
         _store,
         _port,
         _servers,
+        _spool,
         _clock,
     )
     for check in checks:
@@ -268,6 +270,30 @@ def _health(address: ServerAddress) -> dict[str, Any]:
     if not isinstance(health, dict):
         raise ValueError("its /healthz is no object")
     return health
+
+
+def _spool(_settings: Settings) -> Findings:
+    """Deliver what reporters could not: whoever asks what is wrong wants it to be right."""
+    from socketprogress.client.delivery import deliver_spool
+
+    for url in waiting():
+        reason = "no answer in time"
+        try:
+            delivered = deliver_spool(url or None)
+        except Unavailable as exc:
+            delivered, reason = 0, str(exc)
+        except Unauthorized as exc:
+            delivered, reason = 0, f"{exc}; set SOCKETPROGRESS_TOKEN"
+        if delivered:
+            yield Finding(OK, f"delivered what {_of(delivered)} still had to say to {url}")
+        left = waiting().get(url, 0)
+        if left:
+            whom = url or "a server"
+            yield Finding(WARNING, f"what {_of(left)} still had to say waits for {whom}: {reason}")
+
+
+def _of(number: int) -> str:
+    return f"{number:,} task{'s' if number != 1 else ''}"
 
 
 def _clock(settings: Settings) -> Findings:

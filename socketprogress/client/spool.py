@@ -22,7 +22,7 @@ import platformdirs
 
 from socketprogress.client import notice
 
-__all__ = ["ANY", "Claim", "Spool", "spool_folder"]
+__all__ = ["ANY", "Claim", "Spool", "spool_folder", "waiting"]
 
 ANY = ""
 """The server of a process that was offline without naming one: whichever is reported to next."""
@@ -36,6 +36,16 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 def spool_folder() -> Path:
     """Return where this user's spool files are."""
     return platformdirs.user_state_path("socketprogress", appauthor=False) / "spool"
+
+
+def waiting(folder: Path | None = None) -> dict[str, int]:
+    """Return the servers that something waits for, by URL, and the reports of how many tasks."""
+    found: dict[str, int] = {}
+    for path in sorted((spool_folder() if folder is None else folder).glob("*.jsonl")):
+        with suppress(OSError, ValueError, LookupError, TypeError), path.open("rb") as file:
+            url = str(json.loads(file.readline())["url"])
+            found[url] = found.get(url, 0) + sum(1 for _ in file)
+    return found
 
 
 class Claim:

@@ -377,8 +377,10 @@ def test_a_closed_client_says_so_and_ends_its_watches(running: Any) -> None:
 # -- outages ---------------------------------------------------------------------------------------
 
 
-def test_fifty_watches_in_one_event_loop_follow_a_killed_server(server: Start) -> None:
-    running = server()
+def test_fifty_watches_in_one_event_loop_follow_a_killed_server(
+    server: Start, any_mode: str
+) -> None:
+    running = server(mode=any_mode)
     ids = [f"job{number}" for number in range(50)]
     for task_id in ids:
         put(running.url, task_id, name="far", total=4, current=1)
