@@ -105,9 +105,11 @@ export class Connection {
   /** @param {() => Promise<void>} watch */
   #run(watch) {
     watch().catch((error) => {
-      console.warn("a watch failed:", error.code, error.message);
-      if (!PASSING.has(error.code)) return;
-      setTimeout(() => this.live && this.#run(watch), this.#backOff());
+      if (PASSING.has(error.code)) {
+        setTimeout(() => this.live && this.#run(watch), this.#backOff());
+      } else if (error.code !== "offline") {
+        console.warn("a watch failed:", error.code, error.message);
+      }
     });
   }
 

@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 pytestmark = pytest.mark.browser
 
 FILES = 3_000
-FILE_BYTES = 350_000
+FILE_BYTES = 250_000
 PLAIN_PAGE = """<!doctype html>
 <title>Plain</title>
 <button id="start">Go</button>

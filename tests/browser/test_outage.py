@@ -15,7 +15,7 @@ def test_open_pages_survive_a_killed_server(
 ) -> None:
     # Given the list and the pages of a running and of an ended task
     visitor.expect("WebSocket connection", "ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET")
-    visitor.expect("log could not be fetched", "a watch failed")
+    visitor.expect("log could not be fetched")
     web = fresh_web(mode=any_main_mode)
     web.ended(web.start("add", title="Ended before"))
     running = web.start("hold", title="Killed with its server")

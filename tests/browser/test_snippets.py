@@ -129,6 +129,7 @@ def test_the_function_of_the_snippet_gets_a_form(
     # When a server is started with them
     web = fresh_web(*arguments)
     page = visitor.open(web.url)
+    expect(page.get_by_text("live", exact=True)).to_be_visible()
     form = page.locator("form[data-start=count]")
     form.get_by_label("Limit").fill("7")
     form.get_by_role("button", name="Start").click()

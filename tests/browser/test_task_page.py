@@ -92,7 +92,7 @@ def test_a_long_log_starts_with_its_tail_and_gives_the_rest_on_demand(
 
 def test_lines_written_while_the_page_was_offline_are_filled_in(visitor: Any, web: Any) -> None:
     # Given a page that loses its network
-    visitor.expect("ERR_INTERNET_DISCONNECTED", "a watch failed", "log could not be fetched")
+    visitor.expect("ERR_INTERNET_DISCONNECTED", "log could not be fetched")
     puppet = web.puppet("Goes on")
     puppet.does(log=["before"])
     context = visitor.context()
