@@ -192,7 +192,7 @@ def test_forks_while_the_sender_is_busy_never_hang(api: Any, script: Run) -> Non
         def chatter():
             while True: bar.log("x" * 100); bar.advance()
         threading.Thread(target=chatter, daemon=True).start()
-        for i in range(30):
+        for i in range(12):
             child = os.fork()
             if not child:
                 with Reporter(f"busy child {i}") as own: own.log("hello"); bar.log("mine?")
@@ -203,5 +203,5 @@ def test_forks_while_the_sender_is_busy_never_hang(api: Any, script: Run) -> Non
     )
 
     assert run.end() == 0, run.stderr
-    for task in api.wait_for_names(*(f"busy child {i}" for i in range(30))):
+    for task in api.wait_for_names(*(f"busy child {i}" for i in range(12))):
         assert api.ended(task["task_id"])["status"] == "completed"
