@@ -251,10 +251,8 @@ def test_after_a_kill_the_history_results_and_logs_are_there_and_what_ran_has_fa
         failed = client.start("fail")
         list(failed.watch(timeout=60))
         held = client.start("hold")
-        for state in held.watch(timeout=60):
-            if state.status == "in_progress":
-                break
-        before = held.state().epoch
+        seen = next(state for state in held.watch(timeout=60) if state.status == "in_progress")
+        client.start("rest", seconds=0).result(timeout=60)  # stored by now, so is all before it
 
     # When the server is killed and started again
     web.kill()
@@ -268,4 +266,4 @@ def test_after_a_kill_the_history_results_and_logs_are_there_and_what_ran_has_fa
         assert "ValueError: no good" in list(client.task(failed.task_id).log())
         lost = client.task(held.task_id).state()
         assert (lost.status, lost.error["code"]) == ("failed", "worker_lost")
-        assert lost.epoch != before
+        assert lost.epoch != seen.epoch

@@ -268,6 +268,10 @@ def site(tmp_path: Path) -> Iterator[Path]:
         http.shutdown()
 
 
+def _fulfil(path: Path, route: Any) -> None:
+    route.fulfill(path=path)
+
+
 class _Quiet(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing."""
@@ -293,7 +297,7 @@ def test_every_page_snippet_moves_a_bar_in_a_browser(
     if is_ours:
         for name in ("mine.html", "client.js"):
             path = site / name
-            context.route(f"{own.url}/{name}", lambda route, path=path: route.fulfill(path=path))
+            context.route(f"{own.url}/{name}", partial(_fulfil, path))
 
     # When somebody opens it
     tab = context.new_page()
