@@ -461,6 +461,39 @@ def test_patience_ends_in_asyncio_too(server: Start) -> None:
     asyncio.run(main())
 
 
+def test_a_server_inside_of_another_application_is_named_by_its_path(
+    script: Start, tmp_path: Path
+) -> None:
+    host = script(
+        """
+        from pathlib import Path
+        from flask import Flask
+        from werkzeug.serving import make_server
+        from socketprogress import SocketProgress
+        from socketprogress.server.settings import Settings
+
+        app = Flask("host")
+        here = Path.cwd()
+        settings = Settings(async_mode="threading", root=here, data=here / "data")
+        embedded = SocketProgress(app, settings=settings)
+
+        @embedded.task(executor="thread")
+        def double(progress: Reporter, number: int) -> int:
+            return 2 * number
+
+        server = make_server("127.0.0.1", 0, app, threaded=True)
+        say(server.server_port)
+        server.serve_forever()
+        """
+    )
+    with Client(f"http://127.0.0.1:{host.hear()}/progress/") as client:
+        task = client.start("double", number=21)
+        assert [state.status for state in task.watch()][-1] == "completed"
+        assert task.result() == 42
+        with urllib.request.urlopen(task.url, timeout=20) as page:  # noqa: S310 - the test's own
+            assert page.status == 200
+
+
 # -- processes -------------------------------------------------------------------------------------
 
 
