@@ -62,6 +62,8 @@ class Fanout:
         packet = self._packet("progress_update", payload)
         for sid, eio_sid in self._members(room):
             slot = self._slots.get(sid)
+            if self._gone(eio_sid):
+                continue
             if self.busy(eio_sid):
                 self._slots.setdefault(sid, set()).add(task_id)
                 continue
@@ -77,7 +79,8 @@ class Fanout:
         missed = []
         for sid, eio_sid in self._members(room):
             if self.busy(eio_sid):
-                missed.append(sid)
+                if not self._gone(eio_sid):
+                    missed.append(sid)
             else:
                 self._send(eio_sid, packet)
         return missed
@@ -96,11 +99,16 @@ class Fanout:
     def catch_up(self) -> None:
         """Give those whose connections are free again the newest states they have missed."""
         for sid, slot in list(self._slots.items()):
-            while slot and self.free(sid):
-                payload = self._newest(slot.pop())
+            # Copied, as other threads take ids out: who unwatches, or leaves.
+            for task_id in list(slot):
+                if not self.free(sid):
+                    break
+                slot.discard(task_id)
+                payload = self._newest(task_id)
                 if payload is not None:
                     self.one(sid, "progress_update", payload)
-            if not slot:
+            eio_sid = self._server.manager.eio_sid_from_sid(sid, self._namespace)
+            if not slot or eio_sid is None or self._gone(eio_sid):
                 self._slots.pop(sid, None)
 
     def forget(self, sid: str, task_id: str | None = None) -> None:
@@ -115,6 +123,10 @@ class Fanout:
         """Return whether a connection has not taken what it was given."""
         connection = self._server.eio.sockets.get(eio_sid)
         return connection is None or connection.queue.qsize() >= BUSY_PACKETS
+
+    def _gone(self, eio_sid: str) -> bool:
+        """Return whether a connection is over, though its room may not know yet."""
+        return eio_sid not in self._server.eio.sockets
 
     def _members(self, room: str) -> Iterator[tuple[str, str]]:
         return iter(self._server.manager.get_participants(self._namespace, room))

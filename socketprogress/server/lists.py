@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,38 +41,43 @@ class ListWatchers:
         self._of: dict[str, _Group] = {}
         self._behind: dict[str, set[str]] = {}
         self._made = 0
+        # Connections come and go on threads of their own, in the middle of a `tell` as well.
+        self._lock = threading.RLock()
 
     @property
     def waiting(self) -> bool:
         """Whether there is something to tell."""
-        return bool(self._behind) or any(g.changed or g.removed for g in self._groups.values())
+        groups = list(self._groups.values())
+        return bool(self._behind) or any(group.changed or group.removed for group in groups)
 
     def join(self, sid: str, wanted: Filter) -> str:
         """Add a watcher and return the room to enter."""
-        self.leave(sid)
-        group = self._groups.get(wanted)
-        if group is None:
-            self._made += 1
-            shown = {state.task_id for state in self._hub.all() if wanted.matches(state)}
-            group = self._groups[wanted] = _Group(f"tasks:{self._made}", wanted, shown)
-        group.members.add(sid)
-        self._of[sid] = group
+        with self._lock:
+            self.leave(sid)
+            group = self._groups.get(wanted)
+            if group is None:
+                self._made += 1
+                shown = {state.task_id for state in self._hub.all() if wanted.matches(state)}
+                group = self._groups[wanted] = _Group(f"tasks:{self._made}", wanted, shown)
+            group.members.add(sid)
+            self._of[sid] = group
         return group.room
 
     def leave(self, sid: str) -> str | None:
         """Remove a watcher and return the room to leave, if it was in one."""
-        self._behind.pop(sid, None)
-        group = self._of.pop(sid, None)
-        if group is None:
-            return None
-        group.members.discard(sid)
-        if not group.members:
-            self._groups.pop(group.wanted, None)
+        with self._lock:
+            self._behind.pop(sid, None)
+            group = self._of.pop(sid, None)
+            if group is None:
+                return None
+            group.members.discard(sid)
+            if not group.members:
+                self._groups.pop(group.wanted, None)
         return group.room
 
     def note(self, changes: Changes) -> None:
         """Note what changed, for the next `tell`."""
-        for group in self._groups.values():
+        for group in list(self._groups.values()):
             for task_id, state in changes.tasks.items():
                 self._note(group, task_id, state)
             gone = group.shown.intersection(changes.removed)
@@ -82,18 +88,20 @@ class ListWatchers:
     def tell(self) -> None:
         """Tell every watcher what changed since the last time."""
         counts = self._hub.counts()
-        for sid in [sid for sid in self._behind if self._fanout.free(sid)]:
-            missed = self._behind.pop(sid)
-            group = self._of[sid]
-            self._fanout.one(
-                sid, "tasks_update", self._payload(missed, missed - group.shown, counts)
-            )
-        for group in self._groups.values():
+        for sid in [sid for sid in list(self._behind) if self._fanout.free(sid)]:
+            missed, group = self._behind.pop(sid, None), self._of.get(sid)
+            if missed and group is not None:
+                self._fanout.one(
+                    sid, "tasks_update", self._payload(missed, missed - group.shown, counts)
+                )
+        for group in list(self._groups.values()):
             if not group.changed and not group.removed:
                 continue
             payload = self._payload(group.changed, group.removed, counts)
-            for sid in self._fanout.room(group.room, "tasks_update", payload):
-                self._behind.setdefault(sid, set()).update(group.changed | group.removed)
+            busy = self._fanout.room(group.room, "tasks_update", payload)
+            with self._lock:
+                for sid in group.members.intersection(busy):
+                    self._behind.setdefault(sid, set()).update(group.changed | group.removed)
             group.changed, group.removed = set(), set()
 
     def _note(self, group: _Group, task_id: str, state: TaskState) -> None:
