@@ -17,7 +17,7 @@ from socketprogress.core.errors import AlreadyRunning, TaskEnded
 from socketprogress.core.intake import Live, taken
 from socketprogress.core.listing import Filter, Page
 from socketprogress.core.ports import Clock, Lock, Report, Store
-from socketprogress.core.retention import Retention, surplus
+from socketprogress.core.retention import Retention, size_bytes, surplus
 from socketprogress.core.state import TERMINAL, TaskError, TaskFile, TaskState
 from socketprogress.core.steps import Status
 
@@ -60,6 +60,7 @@ class Hub(Board):
         self._new_id = new_id
         self._retention = retention
         self._retained = clock.monotonic()
+        self._sizes: dict[str, int] = {}
 
     # -- a task's life ---------------------------------------------------------------------------
 
@@ -93,12 +94,13 @@ class Hub(Board):
             if task_id is not None and task_id in self._tasks:
                 return self._tasks[task_id], False
             source = fields.get("source", "server")
-            running = [i for i in self.active(name) if self._tasks[i].source == source]
-            if max_running is not None and len(running) >= max_running:
-                raise AlreadyRunning(
-                    f"{name} runs {len(running)} times already and {max_running} is its most",
-                    running=running,
-                )
+            if max_running is not None:
+                running = [i for i in self.active(name) if self._tasks[i].source == source]
+                if len(running) >= max_running:
+                    raise AlreadyRunning(
+                        f"{name} runs {len(running)} times already and {max_running} is its most",
+                        running=running,
+                    )
             new = TaskState(
                 task_id=task_id or self._new_id(),
                 name=name,
@@ -242,8 +244,10 @@ class Hub(Board):
                     if state.source == "report" and state.status is Status.QUEUED:
                         # The server was killed while it opened the task; its work runs elsewhere.
                         state = states.begin(state, at=self._clock.wall())
-                elif not state.leave:
-                    self._passing[state.task_id] = now
+                else:
+                    self._sizes[state.task_id] = size_bytes(state)
+                    if not state.leave:
+                        self._passing[state.task_id] = now
                 self._put(state)
             self._changes = Changes()
         lost = TaskError("worker_lost", "the server that ran this task was killed")
@@ -360,7 +364,12 @@ class Hub(Board):
             return []
         self._retained = now
         ended = [s for i, s in self._tasks.items() if i not in self._live]
-        gone = surplus(ended, _size_bytes, retention=self._retention, now_at=self._clock.wall())
+        gone = surplus(
+            ended,
+            lambda state: self._sizes[state.task_id],
+            retention=self._retention,
+            now_at=self._clock.wall(),
+        )
         for task_id in gone:
             self._forget(task_id)
         return gone
@@ -371,18 +380,21 @@ class Hub(Board):
             self._forget(task_id)
         return gone
 
+    def _forget(self, task_id: str) -> None:
+        super()._forget(task_id)
+        self._sizes.pop(task_id, None)
+
     def _show_end(self, task_id: str) -> None:
+        live = self._live.get(task_id)
+        # Outside of the lock: large results take their time.
+        size = 0 if live is None or live.ending is None else size_bytes(live.ending)
         with self._lock:
             live = self._live.pop(task_id, None)
             if live is None or live.ending is None:
                 return
+            self._sizes[task_id] = size
             self._listing.end(task_id)
             self._put(live.ending)
             if not live.ending.leave:
                 self._passing[task_id] = self._clock.monotonic()
         self.on_change()
-
-
-def _size_bytes(state: TaskState) -> int:
-    result = state.result
-    return 4096 + sum(file.size_bytes for file in state.files) + len(str(result or ""))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from socketprogress.core.state import TaskState
 
-__all__ = ["Retention", "surplus"]
+__all__ = ["Retention", "size_bytes", "surplus"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ def surplus(
 
     Args:
         ended: the ended tasks, in any order.
-        sizes: the bytes that a task takes, its log and files included.
+        sizes: the bytes that a task takes, its files included.
         retention: the limits.
         now_at: Unix seconds.
     """
@@ -51,6 +51,12 @@ def surplus(
         rest.pop()
         kept += 1
     return [state.task_id for state in rest]
+
+
+def size_bytes(state: TaskState) -> int:
+    """Return about how many bytes an ended task takes, its files included and its log excepted."""
+    result = state.result
+    return 4096 + sum(file.size_bytes for file in state.files) + len(str(result or ""))
 
 
 def _ended_at(state: TaskState) -> float:
