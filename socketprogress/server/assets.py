@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -58,7 +59,8 @@ class Assets:
         if content_type is None or "\0" in name:
             return None
         path = (self._folder / name).resolve()
-        if not path.is_relative_to(self._folder) or not path.is_file():
+        # Path.is_file would raise for names too long.
+        if not path.is_relative_to(self._folder) or not os.path.isfile(path):  # noqa: PTH113
             return None
         stat = path.stat()
         mark = (stat.st_mtime_ns, stat.st_size)

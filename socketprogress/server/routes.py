@@ -10,7 +10,7 @@ from flask import Blueprint, Response, current_app, g, request
 from flask.blueprints import BlueprintSetupState
 from werkzeug.exceptions import HTTPException
 
-from socketprogress.core.errors import InvalidPayload, UnknownTask
+from socketprogress.core.errors import Forbidden, InvalidPayload, UnknownTask
 from socketprogress.core.protocol import check_task_id, summary
 from socketprogress.core.state import TaskState
 from socketprogress.server.access import Access, Role, needed_role, needs
@@ -216,7 +216,7 @@ def _add_open(blueprint: Blueprint, face: Face) -> None:
     @needs(None)
     def healthz() -> Response:
         health = face.service.health()
-        if face.role() is None:
+        if face.role() is None or not _is_our_host(face.access):
             health["reasons"] = []
         return answer(health)
 
@@ -236,6 +236,14 @@ def _add_open(blueprint: Blueprint, face: Face) -> None:
             response.headers["Cache-Control"] = "no-cache"
         response.make_conditional(request)
         return response
+
+
+def _is_our_host(access: Access) -> bool:
+    try:
+        access.check_host(request.environ)
+    except Forbidden:
+        return False
+    return True
 
 
 def _is_known(service: Service, task_id: str) -> bool:

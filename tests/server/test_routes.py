@@ -500,6 +500,16 @@ def test_health_is_told_to_everybody_and_its_reasons_to_those_who_may_see(web: M
     assert friend.json == {"status": "degraded", "reasons": ["the server is stopping"]}
 
 
+def test_health_tells_its_reasons_to_nobody_who_came_by_a_foreign_name(web: Make) -> None:
+    server = web()
+    server.progress.engine.service._stopping = True
+
+    foreign = server.get("/healthz", headers={"Host": "anything.example"})
+
+    assert (foreign.status_code, foreign.json) == (200, {"status": "degraded", "reasons": []})
+    assert server.get("/healthz").json["reasons"] == ["the server is stopping"]
+
+
 def test_static_files_are_kept_for_ever_by_their_version_and_asked_for_again_without(
     calm: Any,
 ) -> None:
@@ -520,7 +530,15 @@ def test_static_files_are_kept_for_ever_by_their_version_and_asked_for_again_wit
 
 @pytest.mark.parametrize(
     "name",
-    ["nothing.css", "../pyproject.toml", "%2e%2e/README.md", "js", "js/types.d.ts", "a%00.js"],
+    [
+        "nothing.css",
+        "../pyproject.toml",
+        "%2e%2e/README.md",
+        "js",
+        "js/types.d.ts",
+        "a%00.js",
+        "a" * 300 + ".js",
+    ],
 )
 def test_nothing_but_static_files_is_served_as_static(calm: Any, name: str) -> None:
     assert calm.get(f"/static/{name}").status_code == 404
