@@ -19,7 +19,7 @@ from socketprogress.core.hub import Hub
 from socketprogress.core.ports import Executor, Job, LogPage
 from socketprogress.core.protocol import check_task_id, one_line
 from socketprogress.core.registry import Definition, Registry
-from socketprogress.core.state import TaskState
+from socketprogress.core.state import TaskError, TaskState
 from socketprogress.core.steps import Status, make
 from socketprogress.server.reporting import Reporting
 from socketprogress.server.runtime import Runtime
@@ -255,4 +255,9 @@ class Service:
             finally:
                 self._supervisors.pop(job.task_id, None)
 
-        self._spawn(supervise)
+        try:
+            self._spawn(supervise)
+        except RuntimeError as exc:  # the system's limit on threads
+            self._supervisors.pop(job.task_id, None)
+            error = TaskError("worker_lost", f"nothing can watch over this task: {exc}")
+            self.hub.end(job.task_id, Status.FAILED, error=error)
