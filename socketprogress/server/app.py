@@ -10,7 +10,7 @@ from typing import Any
 
 from socketprogress.core.errors import ConfigurationError
 from socketprogress.core.registry import Registry
-from socketprogress.server.bridge import listen
+from socketprogress.server.bridge import allow_connections, listen
 from socketprogress.server.datadir import lock_data
 from socketprogress.server.extension import SocketProgress
 from socketprogress.server.loading import load_definitions
@@ -53,6 +53,7 @@ class Server:
         Raises:
             OSError: the port is taken, or the host is not this machine's.
         """
+        allow_connections()
         self._listener = listen(self.settings.host, self.settings.port)
         port = int(self._listener.getsockname()[1])
         self.progress.engine.access.port = port

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+import resource
 import socket
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["BACKLOG", "Bridge", "LoopSignal", "listen"]
+__all__ = ["BACKLOG", "Bridge", "LoopSignal", "allow_connections", "listen"]
 
 log = logging.getLogger(__name__)
 
 BACKLOG = 1024
+MOST_DESCRIPTORS = 65_536
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -33,6 +35,14 @@ def listen(host: str, port: int) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def allow_connections() -> None:
+    """Let this process open as many descriptors as it may: most systems begin with 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 class Bridge:

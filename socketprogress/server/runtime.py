@@ -6,7 +6,7 @@ and whatever blocks goes through `run_blocking`. In threading mode both are plai
 
 from __future__ import annotations
 
-import importlib
+import errno
 import logging
 import os
 import socket
@@ -19,12 +19,15 @@ from typing import Any, Protocol, TypeVar
 
 from socketprogress.core.errors import ConfigurationError
 from socketprogress.server.bridge import BACKLOG, Bridge, LoopSignal
+from socketprogress.server.frames import bound_eventlet, bound_gevent, bound_simple_websocket
 
 __all__ = ["Runtime", "Signal", "choose"]
 
 log = logging.getLogger(__name__)
 
 IDLE_REQUEST_S = 60
+ACCEPT_PAUSE_S = 0.5
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 T = TypeVar("T")
 Wsgi = Callable[..., Any]
 
@@ -106,7 +109,7 @@ class ThreadingRuntime:
     def __init__(self) -> None:
         self._server: Any = None
         self._stopped = threading.Event()
-        importlib.import_module("simple_websocket")
+        bound_simple_websocket()
 
     def signal(self) -> Signal:
         """Return a new signal."""
@@ -183,7 +186,7 @@ class EventletRuntime:
             import eventlet.wsgi  # noqa: PLC0415
         self._eventlet: Any = eventlet
         self.threading: ModuleType = eventlet.patcher.original("threading")
-        _unmask_fast()
+        bound_eventlet()
         self._loop = self.threading.get_ident()
         self._bridge = Bridge()
         self._stop_signal = self.signal()
@@ -215,7 +218,7 @@ class EventletRuntime:
         """Serve with eventlet's server: no limit of 1,024, no tracebacks to clients."""
         eventlet = self._eventlet
         listener.setblocking(False)
-        green = eventlet.greenio.GreenSocket(listener)
+        green = _patient(eventlet)(listener)
         eventlet.spawn(
             eventlet.wsgi.server,
             green,
@@ -245,24 +248,24 @@ class EventletRuntime:
             self._bridge.run_all()
 
 
-def _unmask_fast() -> None:
-    """Let eventlet unmask a frame by one big XOR instead of byte by byte.
+def _patient(eventlet: Any) -> Any:
+    """Return the class of a listener that waits where descriptors have run out.
 
-    Its own loop holds up the hub for more than a second per megabyte.
+    eventlet's server would end for good with the first connection that finds none left.
     """
-    from eventlet.websocket import RFC6455WebSocket  # noqa: PLC0415
 
-    def apply_mask(data: bytes, mask: Any, length: int | None = None, offset: int = 0) -> bytes:
-        size = len(data) if length is None else length
-        if not size:
-            return b""
-        key = bytes(mask)
-        key = key[offset % 4 :] + key[: offset % 4]
-        pad = (key * (size // 4 + 1))[:size]
-        number = int.from_bytes(data[:size], sys.byteorder) ^ int.from_bytes(pad, sys.byteorder)
-        return number.to_bytes(size, sys.byteorder)
+    class Listener(eventlet.greenio.GreenSocket):  # type: ignore[misc]
+        def accept(self) -> Any:
+            while True:
+                try:
+                    return super().accept()
+                except OSError as exc:
+                    if exc.errno not in EXHAUSTED:
+                        raise
+                    log.warning("no connection can be taken for now: %s", exc.strerror)
+                eventlet.sleep(ACCEPT_PAUSE_S)
 
-    RFC6455WebSocket._apply_mask = staticmethod(apply_mask)
+    return Listener
 
 
 class GeventRuntime:
@@ -278,6 +281,7 @@ class GeventRuntime:
         import gevent.socket  # noqa: PLC0415
         from geventwebsocket.handler import WebSocketHandler  # noqa: PLC0415
 
+        bound_gevent()
         self._gevent: Any = gevent
         self._handler: Any = WebSocketHandler
         self.threading: ModuleType = threading
