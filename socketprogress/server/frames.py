@@ -16,8 +16,6 @@ __all__ = ["bound_eventlet", "bound_gevent", "bound_simple_websocket", "unmasked
 MOST_BYTES = 1 << 20
 FRAGMENT_BYTES = 16
 """What an empty fragment counts for: it takes memory too."""
-TURN_FRAMES = 16
-"""Frames of one connection in a row, before all the others have their turn."""
 
 
 def unmasked(data: bytes | bytearray, mask: Any, offset: int = 0) -> bytes:
@@ -58,9 +56,7 @@ def bound_eventlet() -> None:
     receive = RFC6455WebSocket._recv_frame  # noqa: SLF001 - there is no other place
 
     def receive_in_turn(self: Any, message: Any = None) -> Any:
-        self.frames = getattr(self, "frames", 0) + 1
-        if self.frames % TURN_FRAMES == 0:
-            eventlet.sleep(0)
+        eventlet.sleep(0)
         return receive(self, message=message)
 
     if not hasattr(RFC6455WebSocket.Message, "size_bytes"):
@@ -87,16 +83,14 @@ def bound_gevent() -> None:
             return bytearray(unmasked(payload, self.mask))
 
     class WebSocket(websocket.WebSocket):  # type: ignore[misc]
-        size_bytes = frames = 0
+        size_bytes = 0
 
         def read_message(self) -> Any:
             self.size_bytes = 0
             return super().read_message()
 
         def read_frame(self) -> Any:
-            self.frames += 1
-            if self.frames % TURN_FRAMES == 0:
-                gevent.sleep(0)
+            gevent.sleep(0)
             header, payload = super().read_frame()
             if header.opcode in {self.OPCODE_TEXT, self.OPCODE_BINARY, self.OPCODE_CONTINUATION}:
                 self.size_bytes += len(payload) + FRAGMENT_BYTES
