@@ -133,7 +133,7 @@ class Fanout:
 
     def _packet(self, event: str, payload: Payload) -> engineio_packet.Packet:
         packet = self._server.packet_class(
-            socketio_packet.EVENT, namespace=self._namespace, data=[event, payload]
+            socketio_packet.EVENT, namespace=self._namespace, data=[event, payload], binary=False
         )
         return engineio_packet.Packet(engineio_packet.MESSAGE, packet.encode())
 
