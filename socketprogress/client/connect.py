@@ -20,8 +20,9 @@ from socketprogress.client.channel import (
     answer_of,
     error_from,
 )
+from socketprogress.client.feed import OUTAGE_S, Feed, OnOutage, Watch
 from socketprogress.client.runfile import ServerAddress
-from socketprogress.client.watches import OUTAGE_S, Feed, OnOutage, Watch, Watches
+from socketprogress.client.watches import Watches
 
 __all__ = ["Connection", "State", "Unreachable", "Watch", "error_from"]
 

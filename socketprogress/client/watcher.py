@@ -14,7 +14,7 @@ from typing import Any, Generic, Self, TypeVar
 from socketprogress.client.address import locate
 from socketprogress.client.channel import State
 from socketprogress.client.connect import Connection
-from socketprogress.client.watches import OUTAGE_S, OnOutage, Watch
+from socketprogress.client.feed import OUTAGE_S, OnOutage, Watch
 from socketprogress.core.errors import ConfigurationError, TaskCancelled, TaskFailure
 from socketprogress.core.steps import TERMINAL
 

@@ -437,13 +437,32 @@ def test_a_task_that_the_restarted_server_does_not_know_ends_the_watch(server: S
     running = server("--store", "memory:")
     put(running.url, "far", name="far", total=4, current=1)
     with Client(running.url) as client:
-        states = client.task("far").watch()
+        states = client.task("far").watch(patience_s=5.0)
         next(states)
         running.kill()
         running.start()
 
         with pytest.raises(errors.UnknownTask):
             list(states)
+
+
+def test_a_task_that_is_opened_again_after_the_restart_is_watched_on(server: Start) -> None:
+    # Given a server that forgets everything, and a reporter that will find that out a bit later
+    running = server("--store", "memory:")
+    put(running.url, "far", name="far", total=4, current=1)
+    with Client(running.url) as client:
+        back = threading.Event()
+        states = client.task("far").watch(on_outage=lambda error: error is None and back.set())
+        next(states)
+        running.kill()
+        running.start()
+        with pytest.raises(errors.UnknownTask):
+            client.task("far").state()
+        # When it reports again
+        put(running.url, "far", name="far", total=4, current=4, status="completed")
+        # Then the watch goes on to the end
+        assert [state.status for state in states][-1] == "completed"
+        assert back.is_set()
 
 
 def test_patience_ends_in_asyncio_too(server: Start) -> None:
