@@ -41,7 +41,7 @@ class SqliteStore:
         StoreError: the file cannot be opened.
     """
 
-    linger_s = 0.1
+    linger_s = 0.03
     busy_s = 0.25
     retry_s = (0.05, 1.0)
     hanging_s = 5.0
