@@ -18,8 +18,13 @@ from socketprogress.cli.terminal import width
 COLUMNS = 72
 
 
-def _in_terminal(running: Any, *args: str, **env: str) -> tuple[int, str]:
-    """Run a command whose stdout and stderr are a terminal; return its code and what it drew."""
+def _in_terminal(
+    running: Any, *args: str, once_drawn: Callable[[], None] | None = None, **env: str
+) -> tuple[int, str]:
+    """Run a command whose stdout and stderr are a terminal; return its code and what it drew.
+
+    `once_drawn` is called when the first bar is there.
+    """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, COLUMNS, 0, 0))
     with subprocess.Popen(
@@ -35,6 +40,9 @@ def _in_terminal(running: Any, *args: str, **env: str) -> tuple[int, str]:
         try:
             while piece := os.read(ours, 65536):
                 drawn += piece
+                if once_drawn is not None and ("█".encode() in drawn or "░".encode() in drawn):
+                    once_drawn()
+                    once_drawn = None
         except OSError:
             os.close(ours)  # the kernel's way to say that the other side has closed its end
         return process.wait(timeout=30), drawn.decode("utf-8")
@@ -44,10 +52,10 @@ def test_a_terminal_gets_a_bar_that_is_drawn_over_and_then_wiped(
     server: Callable[..., Any], gated_tasks: str, tmp_path: Path
 ) -> None:
     running = server("--tasks", gated_tasks, root=tmp_path)
-    (tmp_path / "gate").touch()
-    gate = f"gate={tmp_path / 'gate'}"
+    gate = tmp_path / "gate"
 
-    code, drawn = _in_terminal(running, "start", "gated", gate, "--title", "w" * 300, "--watch")
+    command = ("start", "gated", f"gate={gate}", "--title", "w" * 300, "--watch")
+    code, drawn = _in_terminal(running, *command, once_drawn=gate.touch)
 
     assert code == 0
     bars = [line for line in drawn.split("\r\x1b[K") if "░" in line or "█" in line]
