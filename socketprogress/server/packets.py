@@ -7,6 +7,7 @@ and does not tell a handler whether its caller waits for an ack.
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any, ClassVar, Final
 
@@ -19,6 +20,7 @@ _BINARY = frozenset({packet.BINARY_EVENT, packet.BINARY_ACK})
 _OWN_NAMES = frozenset({"connect", "connect_error", "disconnect", "*"})
 
 MOST_ATTACHMENTS = 16
+LONGEST_INTEGER = 400
 RESERVED: Final = "reserved:"
 """Stands before a name that clients sent and that is the connection's own."""
 
@@ -53,6 +55,10 @@ class _Json:
             return json.loads(text)
         except RecursionError:
             return self._marked(text, TOO_DEEP)
+        except json.JSONDecodeError:
+            raise
+        except ValueError:  # an integer longer than Python reads: valid JSON, but beyond all bounds
+            return json.loads(text, parse_int=_bounded)
 
     @staticmethod
     def _marked(text: str, mark: Mark) -> list[Any]:
@@ -60,6 +66,10 @@ class _Json:
         if found is None:
             raise ValueError(f"{mark!r} that is no event")
         return [json.loads(f'"{found.group(1)}"'), mark]
+
+
+def _bounded(digits: str) -> float:
+    return int(digits) if len(digits) <= LONGEST_INTEGER else math.inf
 
 
 class StrictPacket(packet.Packet):  # type: ignore[misc]

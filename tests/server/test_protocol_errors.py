@@ -181,3 +181,15 @@ def test_a_frozen_client_is_closed_with_its_transport_when_its_ping_runs_out(
     assert swarm.call(reader, "list_tasks", {"limit": 1})["ok"]
     swarm.close()
     assert "Traceback" not in running.stderr
+
+
+def test_an_integer_longer_than_python_reads_is_refused_and_acked(swarm: Swarm) -> None:
+    # Given an event that is valid JSON, with a number of 5,000 digits
+    watcher = connected(swarm)
+    digits = "9" * 5_000
+    # When it is sent
+    watcher.send(f'427["list_tasks",{{"limit":{digits}}}]')
+    # Then its ack names what is wrong with it, and the connection lives on
+    assert swarm.run(lambda: 7 in watcher.acks, WAIT_S)
+    assert watcher.acks[7]["error"]["code"] == "invalid_payload"
+    assert swarm.call(watcher, "list_tasks")["ok"] is True
