@@ -16,6 +16,7 @@ from socketprogress.server.extension import SocketProgress
 from socketprogress.server.loading import load_definitions
 from socketprogress.server.runtime import choose
 from socketprogress.server.settings import Settings
+from socketprogress.server.watchdog import Watchdog
 
 __all__ = ["Server", "create_server"]
 
@@ -74,9 +75,12 @@ class Server:
         engine = self.progress.engine
         self._tell_tasks()
         engine.start()
+        watchdog = Watchdog(self._runtime)
+        watchdog.start()
         try:
             self._runtime.serve(self.app, self._listener, lambda: on_ready(self.url))
         finally:
+            watchdog.stop()
             engine.close()
             self._listener.close()
 

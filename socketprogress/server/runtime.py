@@ -51,10 +51,12 @@ class Runtime(Protocol):
     Attributes:
         mode: its name for Flask-SocketIO.
         threading: the module that makes native threads.
+        loop_thread: the identity of the thread that the loop has; None where there is no loop.
     """
 
     mode: str
     threading: ModuleType
+    loop_thread: int | None
 
     def signal(self) -> Signal:
         """Return a new signal."""
@@ -105,6 +107,7 @@ class ThreadingRuntime:
 
     mode = "threading"
     threading: ModuleType = threading
+    loop_thread: int | None = None
 
     def __init__(self) -> None:
         self._server: Any = None
@@ -187,7 +190,7 @@ class EventletRuntime:
         self._eventlet: Any = eventlet
         self.threading: ModuleType = eventlet.patcher.original("threading")
         bound_eventlet()
-        self._loop = self.threading.get_ident()
+        self.loop_thread: int | None = self.threading.get_ident()
         self._bridge = Bridge()
         self._stop_signal = self.signal()
         eventlet.spawn(self._pump)
@@ -238,7 +241,7 @@ class EventletRuntime:
         self._bridge.call(self._stop_signal.set)
 
     def _is_loop(self) -> bool:
-        return bool(self.threading.get_ident() == self._loop)
+        return bool(self.threading.get_ident() == self.loop_thread)
 
     def _pump(self) -> None:
         from eventlet.hubs import trampoline  # noqa: PLC0415
@@ -285,7 +288,7 @@ class GeventRuntime:
         self._gevent: Any = gevent
         self._handler: Any = WebSocketHandler
         self.threading: ModuleType = threading
-        self._loop = threading.get_ident()
+        self.loop_thread: int | None = threading.get_ident()
         self._bridge = Bridge()
         self._stop_signal = self.signal()
         gevent.spawn(self._pump)
@@ -336,7 +339,7 @@ class GeventRuntime:
         self._bridge.call(self._stop_signal.set)
 
     def _is_loop(self) -> bool:
-        return threading.get_ident() == self._loop
+        return threading.get_ident() == self.loop_thread
 
     def _pump(self) -> None:
         while True:
