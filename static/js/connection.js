@@ -8,6 +8,7 @@ import { io } from "./vendor/socket.io.esm.min.js";
 /** @typedef {"live" | "reconnecting" | "refused"} Sign */
 
 const ACK_TIMEOUT_MS = 10_000;
+const ARRIVAL_MS = 10_000;
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 15_000;
 const PASSING = new Set(["no_answer", "rate_limited", "unavailable"]);
@@ -29,6 +30,12 @@ export class Connection {
   #timer = 0;
   /** @type {(() => Promise<void>)[]} */
   #watches = [];
+  /** @type {() => void} ends the wait of those who were quicker than the first connection */
+  #arrive = () => {};
+  /** @type {Promise<void> | null} until the first connection, or its failure */
+  #arriving = new Promise((arrive) => {
+    this.#arrive = () => arrive(undefined);
+  });
   /** @type {(sign: Sign, message: string) => void} */
   #onSign;
 
@@ -73,13 +80,16 @@ export class Connection {
   }
 
   /**
-   * Ask the server for something, now or not at all.
+   * Ask the server for something: now, with the page's first connection, or not at all.
    * @param {string} event
    * @param {unknown} [payload]
    * @returns {Promise<Ack>}
    * @throws {RequestError}
    */
   async request(event, payload) {
+    if (this.#arriving !== null) {
+      await Promise.race([this.#arriving, new Promise((late) => setTimeout(late, ARRIVAL_MS))]);
+    }
     if (!this.live) {
       throw new RequestError({ code: "offline", message: "Disconnected: nothing was sent." });
     }
@@ -98,8 +108,14 @@ export class Connection {
 
   #connected() {
     this.#waitMs = FIRST_WAIT_MS;
+    this.#arrived();
     this.#onSign("live", "");
     for (const watch of this.#watches) this.#run(watch);
+  }
+
+  #arrived() {
+    this.#arriving = null;
+    this.#arrive();
   }
 
   /** @param {() => Promise<void>} watch */
@@ -120,6 +136,7 @@ export class Connection {
 
   /** @param {Error & { data?: { code?: string } }} error */
   #refused(error) {
+    this.#arrived();
     const code = error.data?.code;
     if (code === "unauthorized" || code === "forbidden") {
       this.#onSign("refused", `Disconnected: ${error.message}. Load the page again to sign in.`);

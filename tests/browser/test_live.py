@@ -227,3 +227,27 @@ def test_a_retry_is_a_new_task_with_the_same_arguments(
     page.wait_for_url(lambda url: "/tasks/" in url and task_id not in url)
     expect(page.get_by_role("heading", level=1)).to_have_text("Add 40")
     expect(page.get_by_role("region", name="Result")).to_contain_text("42")
+
+
+CLICK_AT_ONCE = """
+addEventListener("DOMContentLoaded", () => {
+  if (sessionStorage.getItem("clicked")) return;
+  sessionStorage.setItem("clicked", "yes");
+  document.querySelector("form[data-action=retry] button").click();
+});
+"""
+
+
+def test_a_click_before_the_first_connection_waits_for_it(
+    visitor: Any, web_in_both_modes: Any
+) -> None:
+    web = web_in_both_modes
+    task_id = web.start("add", args={"a": 40, "b": 2})
+    web.ended(task_id)
+    page = visitor.open("about:blank")
+    # Given somebody who clicks as soon as the page's scripts have run, and not again
+    page.add_init_script(CLICK_AT_ONCE)
+    # When the page loads
+    page.goto(f"{web.url}/tasks/{task_id}")
+    # Then the click counts, though there was no connection yet
+    page.wait_for_url(lambda url: "/tasks/" in url and task_id not in url)
