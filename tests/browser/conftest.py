@@ -258,8 +258,11 @@ def inline() -> Callable[[str], list[str]]:
 
 
 @pytest.fixture
-def visitor(browser: Any) -> Iterator[Visitor]:
-    """Somebody with a browser; what it complains about fails the test."""
+def visitor(browser: Any, server: Callable[..., Any]) -> Iterator[Visitor]:
+    """Somebody with a browser; what it complains about fails the test.
+
+    It leaves before the test's own servers do, or its pages would complain of their end.
+    """
     somebody = Visitor(browser)
     yield somebody
     somebody.close()

@@ -83,7 +83,9 @@ def test_forcing_bodies_that_are_just_ending_never_harms_their_threads(
     # Then
     threading.excepthook = hook
     assert failures == []
-    assert ends == {Status.CANCELLED}
+    # A body may have been over before it was forced; whichever came first is its one end.
+    assert Status.CANCELLED in ends
+    assert ends <= {Status.CANCELLED, Status.COMPLETED}
     assert all(told.order.count("ended") == 1 for told in all_told)
 
 
