@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 class Watcher:
     """One connection: what it has received, by event, with arrival times (monotonic seconds).
 
-    `acked_at` says of each ack how many events had come before it.
+    `acked_at` says of each ack how many events had come before it, `asked` how often the server has
+    asked for an ack.
     """
 
     sock: socket.socket
@@ -33,6 +34,7 @@ class Watcher:
     acks: dict[int, Any] = field(default_factory=dict)
     acked_at: dict[int, int] = field(default_factory=dict)
     calls: int = 0
+    asked: int = 0
 
     def send(self, text: str) -> None:
         """Send one masked text frame."""
@@ -60,11 +62,20 @@ class Swarm:
         url: the server's base URL.
         count: how many connect.
         keep: called with each event's name; only what it accepts is kept.
+        confirms: whether they say what has arrived when the server asks, as the page does.
+        batches: whether they take the states of several tasks in one event, as the page does.
     """
 
     def __init__(
-        self, url: str, count: int, *, keep: Callable[[str], bool] = lambda _: True
+        self,
+        url: str,
+        count: int,
+        *,
+        keep: Callable[[str], bool] = lambda _: True,
+        confirms: bool = False,
+        batches: bool = False,
     ) -> None:
+        self._greeting = "40" + json.dumps({"confirms": confirms, "batches": batches})
         parts = urlsplit(url)
         self._address = (parts.hostname or "127.0.0.1", parts.port or 80)
         self._keep = keep
@@ -187,13 +198,17 @@ class Swarm:
         if packet[:1] == b"2":
             watcher.send("3")
         elif packet[:1] == b"0":
-            watcher.send("40")
+            watcher.send(self._greeting)
         elif packet[:2] == b"40":
             watcher.connected = True
         elif packet[:3] == b"44{":
             watcher.refused = json.loads(packet[2:])
         elif packet[:2] == b"42":
-            name, *rest = json.loads(packet[2:])
+            number, _, body = packet[2:].decode().partition("[")
+            name, *rest = json.loads("[" + body)
+            if number:
+                watcher.asked += 1
+                watcher.send(f"43{number}[]")
             if self._keep(name):
                 watcher.events.append((now, name, rest[0] if rest else None))
         elif packet[:2] == b"43":

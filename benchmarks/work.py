@@ -48,3 +48,15 @@ def storm(progress: Reporter, seconds: float = 10.0) -> None:
     while time.monotonic() < end:
         progress.advance()
         progress.message = f"at {progress.current}"
+
+
+@task(executor="hub")
+def across(progress: Reporter, seconds: float = 10.0, hz: float = 20.0) -> None:
+    """Reports at a steady pace, stamped with the time, on the server's own loop."""
+    import eventlet  # noqa: PLC0415 - a worker process needs none
+
+    last, began = round(seconds * hz), time.monotonic()
+    progress.total = last
+    for step in range(1, last + 1):
+        eventlet.sleep(max(began + step / hz - time.monotonic(), 0))
+        progress.current, progress.message = step, str(time.monotonic())

@@ -1,4 +1,4 @@
-"""Shared fixtures: a real server in a process of its own, and a real browser."""
+"""Shared fixtures: a real server in a process of its own, a real Redis, and a real browser."""
 
 from __future__ import annotations
 
@@ -8,17 +8,22 @@ import queue
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 READY_S = 30.0
 STOP_S = 10.0
+SHORT = {"core", "executors", "tasks"}
+"""The folders whose files take a few seconds at most."""
 CHROMIUM_ARGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -28,6 +33,19 @@ CHROMIUM_ARGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mix the files that drive browsers with those that wait, and leave the short ones for the end.
+
+    So several workers keep every core busy, and none of them is left alone with a long file.
+    """
+    items.sort(key=lambda item: (item.path.parent.name in SHORT, item.path.name, item.path))
+
+
+# No example fails by the clock: machines are noisy.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 class ServerProcess:
@@ -205,6 +223,104 @@ def _starting(parent: Path) -> Iterator[Callable[..., ServerProcess]]:
     yield start
     for process in started:
         process.close()
+
+
+class RedisServer:
+    """`redis-server` at a free port, in a process of its own.
+
+    Args:
+        folder: where it keeps its append-only file, if it keeps one.
+        appendonly: whether what it holds survives its death.
+        options: further options of its configuration.
+    """
+
+    def __init__(self, folder: Path, *, appendonly: bool = False, **options: str) -> None:
+        self._folder = folder
+        self._options = {"appendonly": "yes" if appendonly else "no", **options}
+        folder.mkdir(parents=True, exist_ok=True)
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            self.port = int(taken.getsockname()[1])
+        self.process: subprocess.Popen[bytes]
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        """Start it at its port and wait until it answers."""
+        options = {"port": str(self.port), "bind": "127.0.0.1", "save": "", **self._options}
+        args = [part for name, value in options.items() for part in (f"--{name}", value)]
+        self.process = subprocess.Popen(
+            [shutil.which("redis-server") or "", *args], cwd=self._folder, stdout=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + READY_S
+        while not self._answers():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail("redis-server did not start")
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        """End it with SIGKILL."""
+        self.process.kill()
+        self.process.wait(timeout=STOP_S)
+
+    def pause(self) -> None:
+        """Have it hang."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Have it go on."""
+        self.process.send_signal(signal.SIGCONT)
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+                connection.sendall(b"PING\r\n")
+                # While it loads its file it answers with an error, and would do so to everybody.
+                return connection.recv(16).startswith((b"+PONG", b"-NOAUTH"))
+        except OSError:
+            return False
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
+    """A function that starts Redis servers; they are ended with the test."""
+    _need_redis()
+    started: list[RedisServer] = []
+
+    def start(**options: Any) -> RedisServer:
+        started.append(RedisServer(tmp_path / f"redis{len(started)}", **options))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.kill()
+
+
+@pytest.fixture(scope="session")
+def lasting_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One Redis server for all tests that only use it, each under a prefix of its own."""
+    _need_redis()
+    redis = RedisServer(tmp_path_factory.mktemp("redis"))
+    yield redis
+    redis.kill()
+
+
+def _need_redis() -> None:
+    if shutil.which("redis-server") is None:
+        missing_service("redis-server is not installed")
+
+
+@pytest.fixture(autouse=True)
+def unchanged_environment() -> Iterator[None]:
+    """Undo what a test, or a library in it, changes in the environment: Flask's commands do."""
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update(before)
 
 
 @pytest.fixture(params=["eventlet", "threading", "gevent"])

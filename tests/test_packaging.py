@@ -122,7 +122,9 @@ def test_the_wheel_carries_every_licence_template_and_script(wheel: Path) -> Non
 def test_the_console_script_is_the_module(installed: Path, wheel: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as packed:
         (entry,) = [name for name in packed.namelist() if name.endswith("entry_points.txt")]
-        assert b"socketprogress = socketprogress.__main__:main" in packed.read(entry)
+        points = packed.read(entry)
+    assert b"socketprogress = socketprogress.__main__:main" in points
+    assert b"[pytest11]\nsocketprogress = socketprogress.pytest_plugin" in points
 
     shown = _run(str(installed), "-m", "socketprogress", "--version", cwd=tmp_path)
     assert shown.startswith("socketprogress, version ")

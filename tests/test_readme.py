@@ -1,8 +1,9 @@
 """Every snippet of the README and of docs/ is executed as it stands.
 
 Adapted are only the address (`http://127.0.0.1:8765` is the test's own server), the port and the data
-folder of servers that a snippet starts (by SOCKETPROGRESS_PORT and SOCKETPROGRESS_DATA), and the install
-line: its environment is the one that the tests run in, and `test_packaging` installs the package.
+folder of servers that a snippet starts (by SOCKETPROGRESS_PORT and SOCKETPROGRESS_DATA), the install
+line: its environment is the one that the tests run in, and `test_packaging` installs the package; and
+the pauses by which a loop lasts long enough to be looked at.
 A fenced block without a language is no code.
 """
 
@@ -27,15 +28,26 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import missing_service
+
 PROJECT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-KINDS = {"sh", "python", "js", "toml", ""}
+KINDS = {
+    "sh",
+    "python",
+    "js",
+    "html",
+    "toml",
+    "jinja",
+    "",
+}  # jinja: by tests/browser/test_macros.py
 ADDRESS = "http://127.0.0.1:8765"
 FILE = re.compile(r"# (\w+\.py)\n")
 SERVES = re.compile(r"((?:\w+=\S+ )*)((?:python -m )?socketprogress(?: serve)?)(?= +--| *#| *$)")
 INSTALL = "python3 -m venv env && env/bin/pip install . && env/bin/python"
 CLIENT = PROJECT / "static" / "js" / "vendor" / "socket.io.esm.min.js"
+PAUSE = re.compile(r"\bsleep\(([\d.]+)\)")
 WAIT_S = 60
 
 
@@ -100,8 +112,8 @@ class Reader:
         }
 
     def adapted(self, text: str) -> str:
-        """Return a snippet with the address of the test's own server."""
-        return text.replace(ADDRESS, self._server.url)
+        """Return a snippet with the address of the test's own server, and without pauses."""
+        return PAUSE.sub("sleep(0)", text.replace(ADDRESS, self._server.url))
 
     def runs(self, *command: str) -> str:
         """Run a command to its end; return what it printed."""
@@ -195,8 +207,58 @@ def test_every_python_snippet_runs_and_what_it_does_is_seen(
     assert {task["status"] for task in new} <= {"completed"}
 
 
+@pytest.mark.parametrize(
+    "snippet",
+    [one for one in SNIPPETS if one.language == "python" and "range(200)" in one.text],
+    ids=lambda one: one.place,
+)
+def test_a_loop_of_the_readme_lasts_long_enough_to_be_looked_at(snippet: Snippet) -> None:
+    (pause_s,) = PAUSE.findall(snippet.text)
+
+    assert 3 <= 200 * float(pause_s) <= 30
+
+
+def test_the_first_lines_of_the_readme_bring_the_commands_of_all_the_others(
+    reader: Reader,
+) -> None:
+    shell = [
+        one.text for one in SNIPPETS if one.place.startswith("README") and one.language == "sh"
+    ]
+    install, activate = shell[:2]
+    bare = {"PATH": "/usr/bin:/bin", "HOME": reader.env["HOME"]}
+
+    found = subprocess.run(
+        [
+            "/bin/sh",
+            "-euc",
+            activate + "for name in python socketprogress flask; do command -v $name; done",
+        ],
+        cwd=bare["HOME"],
+        env=bare,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert INSTALL in install
+    assert [Path(line).parent for line in found.stdout.splitlines()] == [
+        Path(sys.prefix) / "bin"
+    ] * 3
+
+
+def test_the_task_that_curl_reports_may_be_silent_for_a_while(running: Any, reader: Reader) -> None:
+    (line,) = [
+        line for one in SNIPPETS for line in one.text.splitlines() if "api/tasks/nightly " in line
+    ]
+
+    told = json.loads(reader.runs("bash", "-c", reader.adapted(line)))
+
+    assert told["task"]["lease_s"] > 600
+
+
 @_are("sh")
 def test_every_shell_snippet_runs(reader: Reader, snippet: Snippet, tmp_path: Path) -> None:
+    before = set(reader.tasks())
     text = reader.adapted(snippet.text).replace(INSTALL, "python")
     text = text.replace("/mnt/backup", str(tmp_path / "backup"))
     text = re.sub(r"^scripts/test\b", "scripts/test --help", text, flags=re.MULTILINE)
@@ -209,7 +271,8 @@ def test_every_shell_snippet_runs(reader: Reader, snippet: Snippet, tmp_path: Pa
     if rest:
         reader.runs("bash", "-euo", "pipefail", "-c", rest)
 
-    assert {task["status"] for task in reader.tasks().values()}.isdisjoint({"failed", "lost"})
+    new = [task for task_id, task in reader.tasks().items() if task_id not in before]
+    assert {task["status"] for task in new}.isdisjoint({"failed", "lost"})
 
 
 @_are("toml")
@@ -239,7 +302,7 @@ def test_the_command_of_the_readme_runs(
     server: Callable[..., Any], reader: Reader, tmp_path: Path
 ) -> None:
     if shutil.which("rsync") is None:
-        pytest.skip("rsync is not installed")
+        missing_service("rsync is not installed")
     (line,) = [
         line for one in SNIPPETS for line in one.text.splitlines() if "rsync -a --info" in line
     ]
@@ -275,6 +338,33 @@ def _fulfil(path: Path, route: Any) -> None:
 class _Quiet(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing."""
+
+
+@pytest.mark.browser
+@_are("html")
+def test_every_element_snippet_shows_its_task_in_a_page_of_another_site(
+    server: Callable[..., Any], browser: Any, site: Path, snippet: Snippet
+) -> None:
+    # Given a page that has nothing but the snippet, and a task that moves
+    address = (site / "address").read_text(encoding="utf-8")
+    own = server("--origin", address)
+    (site / "mine.html").write_text(snippet.text.replace(ADDRESS, own.url), encoding="utf-8")
+    task_id = re.search(r'task-id="([\w-]+)"', snippet.text)
+    assert task_id is not None
+
+    # When somebody opens it and the task is reported
+    context = browser.new_context()
+    tab = context.new_page()
+    tab.goto(f"{address}/mine.html")
+    put = urllib.request.Request(  # noqa: S310 - the test's own server
+        f"{own.url}/api/tasks/{task_id[1]}", b'{"current": 3, "total": 4}', method="PUT"
+    )
+    with urllib.request.urlopen(put, timeout=WAIT_S) as answer:  # noqa: S310 - as above
+        assert answer.status == 201
+
+    # Then it shows it
+    tab.locator("task-progress [role=progressbar][aria-valuenow='75']").wait_for()
+    context.close()
 
 
 @pytest.mark.browser

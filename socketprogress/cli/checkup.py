@@ -21,7 +21,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 from socketprogress.client.runfile import ServerAddress, running_servers
 from socketprogress.client.spool import waiting
-from socketprogress.core.errors import ConfigurationError, Unauthorized, Unavailable
+from socketprogress.core.errors import ConfigurationError, StoreError, Unauthorized, Unavailable
 from socketprogress.core.registry import Registry
 from socketprogress.server.datadir import holder
 from socketprogress.server.loading import load_definitions
@@ -160,6 +160,9 @@ def _data(settings: Settings) -> Findings:
 
 
 def _store(settings: Settings) -> Findings:
+    if settings.store.startswith(("redis://", "rediss://")):
+        yield from _redis(settings.store)
+        return
     path = _database(settings)
     if path is None:
         yield Finding(OK, f"store {settings.store}: nothing to check")
@@ -182,6 +185,19 @@ def _store(settings: Settings) -> Findings:
         yield Finding(PROBLEM, f"store {path} is damaged: {'; '.join(faults[:3])}; move it away")
     else:
         yield Finding(OK, f"store {path} is intact, its tables are of version {version}")
+
+
+def _redis(url: str) -> Findings:
+    from socketprogress.stores.redis_place import check, connect, parse_redis_url
+
+    try:
+        place = parse_redis_url(url)
+        with connect(place) as client:
+            check(client, place)
+    except (ConfigurationError, StoreError) as exc:
+        yield Finding(PROBLEM, str(exc))
+    else:
+        yield Finding(OK, f"store {place.name} answers")
 
 
 def _database(settings: Settings) -> Path | None:

@@ -12,6 +12,7 @@ LEVELS = ("debug", "info", "warning", "error", "critical")
 # These tell of every packet at info; that is for a debug log.
 NOISY = ("engineio", "geventwebsocket", "socketio", "werkzeug")
 _IN_URL = re.compile(r"(token=)[^&\s\"']+", re.IGNORECASE)
+_GIVEN_OUT = re.compile(r"\bspt_[\w-]{8,}")
 
 
 class OneLine(logging.Formatter):
@@ -33,6 +34,7 @@ class OneLine(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line and the traceback, if there is one."""
         text = _IN_URL.sub(r"\1…", super().format(record))
+        text = _GIVEN_OUT.sub("spt_…", text)
         return text.replace(self._secret, "…") if self._secret else text
 
 

@@ -22,6 +22,7 @@ COMMANDS = {
     "ls": "socketprogress.cli.ls",
     "watch": "socketprogress.cli.watch",
     "cancel": "socketprogress.cli.cancel",
+    "token": "socketprogress.cli.token",
     "doctor": "socketprogress.cli.doctor",
 }
 DEFAULT = "serve"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ __all__ = [
     "Lines",
     "Paths",
     "Setting",
+    "Size",
     "defaults_from",
     "read_config",
     "setting",
@@ -23,6 +25,7 @@ __all__ = [
 
 CONFIG_FILE = "socketprogress.toml"
 ENV_PREFIX = "SOCKETPROGRESS_"
+SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgt])(i)?)?b?", re.IGNORECASE)
 
 
 class Paths(click.types.StringParamType):
@@ -39,6 +42,21 @@ class Lines(click.types.StringParamType):
     def split_envvar_value(self, rv: str) -> list[str]:
         """Return the lines that are not empty."""
         return [line.strip() for line in rv.splitlines() if line.strip()]
+
+
+class Size(click.ParamType[int]):
+    """A number of bytes: 4096, 500MB, 10GiB."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number of bytes."""
+        found = SIZE.fullmatch(str(value).strip())
+        if found is None:
+            self.fail(f"{value!r} is no size: give bytes, or 500MB, or 10GiB", param, ctx)
+        number, unit, binary = found.groups()
+        step = 1024 if binary else 1000
+        return int(float(number) * step ** ("kmgt".index(unit.lower()) + 1 if unit else 0))
 
 
 class Setting(click.Option):

@@ -20,12 +20,12 @@ import platformdirs
 from click.core import ParameterSource
 
 from socketprogress.cli import logs
-from socketprogress.cli.options import ConfiguredCommand, Lines, Paths, setting
+from socketprogress.cli.options import ConfiguredCommand, Lines, Paths, Size, setting
 from socketprogress.cli.stopping import Stopper
 from socketprogress.core.errors import ConfigurationError
 from socketprogress.server.settings import ASYNC_MODES, Settings
 
-__all__ = ["command", "settings_from"]
+__all__ = ["command", "default_data", "settings_from"]
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,7 @@ RANKS = (
     metavar="NAME='ARGV'",
     help="Offer a command as a task.",
 )
+@setting("--celery", metavar="MODULE:APP", help="Whose workers run executor='celery'.")
 @setting(
     "--default-task",
     default=DEFAULTS.default_task,
@@ -66,7 +67,9 @@ RANKS = (
 )
 @setting("--root", default=".", metavar="DIR", help="Where tasks may read; default: this folder.")
 @setting("--data", metavar="DIR", help="Where history and results are kept; default: per user.")
-@setting("--store", default=DEFAULTS.store, metavar="URL", help="sqlite:///path, or memory:.")
+@setting(
+    "--store", default=DEFAULTS.store, metavar="URL", help="sqlite:///path, memory:, or redis://…"
+)
 @setting(
     "--async-mode",
     type=click.Choice(ASYNC_MODES),
@@ -77,6 +80,23 @@ RANKS = (
 @setting("--token", metavar="TOKEN", help="What every client has to present.")
 @setting("--no-token", is_flag=True, help="Ask for none, even where others can connect.")
 @setting("--origin", "origins", multiple=True, metavar="URL", help="A page that may connect too.")
+@setting(
+    "--proxies",
+    type=int,
+    default=DEFAULTS.proxies,
+    show_default=True,
+    metavar="N",
+    help="Reverse proxies before it, whose X-Forwarded headers count.",
+)
+@setting(
+    "--max-upload",
+    "max_upload_bytes",
+    type=Size(),
+    default="10GiB",
+    show_default=True,
+    metavar="SIZE",
+    help="The largest file that may be uploaded.",
+)
 @setting(
     "--rate",
     "rate_hz",
@@ -101,6 +121,24 @@ RANKS = (
     default=DEFAULTS.ping_timeout_s,
     show_default=True,
     help="Seconds that an answer to a ping may take.",
+)
+@setting(
+    "--upload-quota",
+    "upload_quota_bytes",
+    type=Size(),
+    default="50GiB",
+    show_default=True,
+    metavar="SIZE",
+    help="What all uploads may have together.",
+)
+@setting(
+    "--upload-expiry",
+    "upload_expiry_s",
+    type=float,
+    default=DEFAULTS.upload_expiry_s,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long an upload that was cut waits for its rest.",
 )
 @setting(
     "--log-level",
@@ -138,18 +176,18 @@ def settings_from(ctx: click.Context, *, no_token: bool, **given: Any) -> tuple[
     given["token"] = _token(ctx, given["token"] or None, no_token=no_token)
     given["root"] = Path(given["root"]).expanduser().absolute()
     data = given["data"]
-    given["data"] = Path(data).expanduser().absolute() if data else _default_data()
+    given["data"] = Path(data).expanduser().absolute() if data else default_data()
     for origin in given["origins"]:
         _check_origin(origin)
     try:
         settings = Settings(no_token=no_token, **given)
     except ConfigurationError as exc:
         raise click.UsageError(str(exc)) from None
-    if settings.token is not None or _is_loopback(settings.host):
+    if settings.token is not None or (_is_loopback(settings.host) and not settings.proxies):
         return settings, False
     if no_token:
         click.echo(
-            f"WARNING: everybody who can reach {settings.host} may see, start and cancel tasks here; "
+            f"WARNING: everybody who can reach {_reach(settings)} may see, start and cancel tasks here; "
             "leave --no-token out to ask them for a token",
             err=True,
         )
@@ -178,7 +216,12 @@ def _check_origin(origin: str) -> None:
         )
 
 
-def _default_data() -> Path:
+def _reach(settings: Settings) -> str:
+    return "the proxy" if settings.proxies else settings.host
+
+
+def default_data() -> Path:
+    """Return this user's own data folder."""
     return platformdirs.user_data_path("socketprogress", appauthor=False)
 
 
@@ -209,8 +252,11 @@ def _serve(settings: Settings, *, open_page: bool, show_token: bool) -> int:
 
 
 def _create(settings: Settings) -> Any:
-    from socketprogress.server.app import create_server
     from socketprogress.server.datadir import DataUnavailable
+    from socketprogress.server.imports import import_socketio
+
+    import_socketio()  # before anything else does
+    from socketprogress.server.app import create_server
 
     try:
         return create_server(settings)
@@ -237,7 +283,11 @@ def _announce(
     from socketprogress.client.runfile import RunFile, ServerAddress
 
     address = ServerAddress(
-        url=_local(url), token=settings.token, pid=os.getpid(), started_at=time.time()
+        url=_local(url),
+        token=settings.token,
+        pid=os.getpid(),
+        started_at=time.time(),
+        data=str(settings.data),
     )
     try:
         held.enter_context(RunFile(address))

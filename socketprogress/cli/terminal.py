@@ -37,6 +37,9 @@ COLOURS = {
     "lost": "yellow",
     "in_progress": "cyan",
 }
+WORTH_A_RANGE_S = 5
+QUIET_S = 3
+"""So long nothing is said of the time left: most work is over by then."""
 BAR_CELLS = (10, 30)
 MINUTE_S, HOUR_S = 60, 3600
 KIBI = 1024
@@ -88,11 +91,26 @@ def percent(progress: float | None) -> str:
 
 def headline(state: Mapping[str, Any]) -> str:
     """Return a task's figures on one line: percent, counts, rate, time left, message."""
-    parts = [percent(state.get("progress")), _counts(state), _rate(state)]
-    if state.get("status") == "in_progress" and state.get("eta_s") is not None:
-        parts.append(f"{duration(state['eta_s'])} left")
+    parts = [percent(state.get("progress")), _counts(state), _rate(state), _time_left(state)]
     parts.append(plain(state.get("message") or ""))
     return "  ".join(part for part in parts if part)
+
+
+def _time_left(state: Mapping[str, Any]) -> str:
+    """Return the time left, as a range where that says more; empty where nothing is known, and at first."""
+    if state.get("status") != "in_progress" or state.get("cancel_requested"):
+        return ""
+    elapsed = state.get("elapsed_s")
+    if elapsed is not None and elapsed < QUIET_S:
+        return ""
+    left, usual = state.get("eta_s"), state.get("usual_s")
+    if left is not None:
+        ends = state.get("eta_low_s"), state.get("eta_high_s")
+        low, high = (left if end is None else end for end in ends)
+        is_one = high < WORTH_A_RANGE_S or duration(low) == duration(high)
+        return f"{duration(left) if is_one else f'{duration(low)}-{duration(high)}'} left"
+    is_over = usual is not None and (elapsed or 0) > usual
+    return "longer than usual" if is_over else ""
 
 
 def bar(state: Mapping[str, Any], columns: int, *, unicode: bool = True) -> str:

@@ -13,7 +13,15 @@ __all__ = ["arguments", "coerce"]
 
 Schema = Mapping[str, Any]
 TRUE, FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
-KINDS = ("null", "boolean", "integer", "number", "array", "object", "string")
+KINDS = {
+    "null": "null",
+    "boolean": "true or false",
+    "integer": "an integer",
+    "number": "a number",
+    "array": "a JSON array",
+    "object": "a JSON object",
+    "string": "a text",
+}
 
 
 def arguments(pairs: Sequence[str], schema: Schema) -> dict[str, Any]:
@@ -75,8 +83,8 @@ def coerce(name: str, text: str, schema: Schema, whole: Schema) -> Any:
             except ValueError:
                 continue
     wanted = [json.dumps(choice) for part in parts for choice in part.get("enum", ())]
-    wanted += [kind for kind in KINDS if kind in kinds]
-    raise InvalidArguments(f"{name}={text!r} is not {' or '.join(wanted)}", field=name)
+    wanted += [said for kind, said in KINDS.items() if kind in kinds]
+    raise InvalidArguments(f"{name} must be {' or '.join(wanted)}, not {text!r}", field=name)
 
 
 def _parts(schema: Schema, whole: Schema) -> Iterator[Schema]:
@@ -92,7 +100,7 @@ def _parts(schema: Schema, whole: Schema) -> Iterator[Schema]:
 
 
 def _kinds(schema: Schema) -> Sequence[str]:
-    kind = schema.get("type", KINDS)
+    kind = schema.get("type", list(KINDS))
     return [kind] if isinstance(kind, str) else list(kind)
 
 

@@ -11,26 +11,23 @@ from urllib.parse import urlsplit, urlunsplit
 
 import requests
 import socketio
+import websocket
 from socketio.exceptions import SocketIOError
 
 from socketprogress.client.origin import LOOPBACK
 from socketprogress.client.runfile import ServerAddress
+from socketprogress.client.whereabouts import Unreachable, whereabouts
 from socketprogress.core import errors
 
 __all__ = ["Channel", "State", "Unreachable", "answer_of", "error_from"]
 
 State = dict[str, Any]
 
-EMBEDDED = "/socketprogress"
 FAREWELL_S = 0.2
 
 # Its lines are for debugging the transport; what matters of them is raised.
 transport_log = logging.getLogger("socketprogress.client.transport")
 transport_log.setLevel(logging.CRITICAL)
-
-
-class Unreachable(errors.Unavailable):
-    """Nobody answers at the server's address."""
 
 
 class Channel:
@@ -44,7 +41,7 @@ class Channel:
         on_break: called once when the connection is lost.
 
     Raises:
-        Unreachable: nobody answers.
+        Unreachable: nobody answers, or what answers is no socketprogress.
         Unauthorized, Forbidden, RateLimited: the server refuses.
     """
 
@@ -58,7 +55,7 @@ class Channel:
     ) -> None:
         self.url = address.url.rstrip("/")
         self.is_broken = False
-        self._namespace = EMBEDDED if urlsplit(self.url).path.strip("/") else "/"
+        self._namespace = "/"
         self._timeout_s = timeout_s
         self._on_update, self._on_break = on_update, on_break
         self._lock = threading.Lock()
@@ -66,6 +63,7 @@ class Channel:
         self._calls = 0
         self._refusal: Any = None
         self._session = requests.Session()
+        self._sockets: list[websocket.WebSocket] = []
         self._client = self._connect(address)
 
     def send(self, event: str, data: Any = None) -> Future[Any]:
@@ -115,25 +113,39 @@ class Channel:
             engineio_logger=transport_log,
             http_session=self._session,
             request_timeout=self._timeout_s,
-            websocket_extra_options={"http_no_proxy": [host]} if host in LOOPBACK else {},
+            websocket_extra_options={
+                "class_": self._new_socket,
+                **({"http_no_proxy": [host]} if host in LOOPBACK else {}),
+            },
         )
-        client.on("progress_update", self._take, namespace=self._namespace)
-        client.on("disconnect", self._on_disconnect, namespace=self._namespace)
-        client.on("connect_error", self._on_refusal, namespace=self._namespace)
-        auth = {"token": address.token} if address.token else None
+        # Each event that asks for an acknowledgement gets one, by the library: so the server knows
+        # what has arrived, and keeps no more on the way than the connection carries.
+        auth: dict[str, Any] = {"confirms": True, "batches": True}
+        if address.token:
+            auth["token"] = address.token
         try:
+            place = whereabouts(self._session, self.url, timeout_s=self._timeout_s)
+            self._namespace = place.namespace
+            client.on("progress_update", self._take, namespace=place.namespace)
+            client.on("progress_updates", self._take_all, namespace=place.namespace)
+            client.on("disconnect", self._on_disconnect, namespace=place.namespace)
+            client.on("connect_error", self._on_refusal, namespace=place.namespace)
             client.connect(
                 urlunsplit((parts.scheme, parts.netloc, "", "", "")),
                 auth=auth,
-                namespaces=[self._namespace],
+                namespaces=[place.namespace],
+                socketio_path=place.socket_path,
                 wait_timeout=self._timeout_s,
             )
         except (SocketIOError, ValueError, requests.RequestException) as exc:
-            self._session.close()
+            self._let_go()
             raise self._why(exc) from None
+        except Unreachable:
+            self._session.close()
+            raise
         if client.eio.state != "connected":
             # It broke before the library began to tell of that.
-            self._session.close()
+            self._let_go()
             raise Unreachable(f"the connection to {self.url} was lost at once")
         return client
 
@@ -149,8 +161,23 @@ class Channel:
             return Unreachable(f"no server answers at {self.url}")
         return Unreachable(f"no server answers at {self.url}: {exc}")
 
+    def _take_all(self, states: list[dict[str, Any]]) -> None:
+        for state in states:
+            self._take(state)
+
     def _leave(self) -> None:
         self._client.disconnect()
+        self._let_go()
+
+    def _new_socket(self, **options: Any) -> websocket.WebSocket:
+        made = websocket.WebSocket(**options)
+        self._sockets.append(made)
+        return made
+
+    def _let_go(self) -> None:
+        """Close what is open: the library leaves its socket open when it is reset or not upgraded."""
+        for made in self._sockets:
+            made.shutdown()  # type: ignore[no-untyped-call]
         self._session.close()
 
     def _settle(self, number: int, ack: Any) -> None:
@@ -178,8 +205,10 @@ class Channel:
         if isinstance(update, dict) and isinstance(update.get("task_id"), str):
             self._on_update(update)
 
-    def _on_disconnect(self, *_reason: Any) -> None:
+    def _on_disconnect(self, reason: str = "") -> None:
         self._break()
+        if reason == socketio.Client.reason.TRANSPORT_ERROR:  # nobody reads or takes leave any more
+            self._let_go()
 
     def _on_refusal(self, *data: Any) -> None:
         self._refusal = data[0] if data else None
@@ -218,5 +247,7 @@ def error_from(ack: Mapping[str, Any]) -> errors.WireError:
 
 
 _BY_CODE: dict[str, type[errors.WireError]] = {
-    kind.code: kind for kind in errors.WireError.__subclasses__()
+    kind.code: kind
+    for kind in errors.WireError.__subclasses__()
+    if kind.__module__ == errors.__name__  # a server in this process has finer ones of its own
 }

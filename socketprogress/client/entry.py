@@ -26,17 +26,22 @@ class Entry:
         asked: whether `open_task` is on its way.
         stored: whether a spool file holds all this, too.
         ended: whether the end is among it.
+        only: whether the server is only to know the task, on which others report.
+        rests: whether another process may report on it by now.
     """
 
     __slots__ = (
-        "asked", "end", "ended", "known", "left_out", "lines", "opened", "opening", "queue",
-        "renew", "said_at", "segments", "sent", "step", "stored", "was_reset",
+        "asked", "end", "ended", "known", "left_out", "lines", "only", "opened", "opening",
+        "queue", "renew", "rests", "said_at", "segments", "sent", "step", "stored", "was_reset",
     )  # fmt: skip
 
-    def __init__(self, opening: Mapping[str, Any], *, stored: bool = False) -> None:
+    def __init__(
+        self, opening: Mapping[str, Any], *, stored: bool = False, only: bool = False
+    ) -> None:
         self.opening = dict(opening)
         self.opened = self.asked = self.ended = self.was_reset = False
-        self.stored = stored
+        self.stored, self.only = stored, only
+        self.rests = False
         self.queue: deque[Report] = deque()
         self.sent = 0
         self.segments: deque[Report] = deque()

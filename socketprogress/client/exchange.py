@@ -10,7 +10,8 @@ from typing import Any
 
 from socketprogress.client import notice
 from socketprogress.client.backlog import Backlog
-from socketprogress.client.link import Broken, Link, Refused
+from socketprogress.client.forks import import_whole
+from socketprogress.client.link import Broken, Line, Link, Refused
 from socketprogress.client.origin import Origin
 from socketprogress.client.outbox import Batch, Outbox
 from socketprogress.core.ports import Lock
@@ -56,7 +57,7 @@ class Exchange:
     ) -> None:
         self._origin, self._outbox, self._lock = origin, outbox, lock
         self._backlog, self._clock, self._on_cancel = backlog, clock, on_cancel
-        self._link: Link | None = None
+        self._link: Line | None = None
         self._batch: tuple[int, Batch] | None = None
         self._asked: dict[int, str] = {}
         self._probing: int | None = None
@@ -82,9 +83,8 @@ class Exchange:
             Broken, Refused: there is none.
         """
         self.attempts += 1
-        url, token = self._origin.address()
         try:
-            self._link = Link(url, token)
+            self._link = _link_to(self._origin)
         except Broken:
             self.attempts += 1  # also where this one had begun before somebody began to count
             raise
@@ -203,7 +203,7 @@ class Exchange:
     def _opened(self, task_id: str, ack: Mapping[str, Any], error: Any) -> None:
         task = ack.get("task") or {}
         with self._lock:
-            if self._outbox.opened(task_id, error):
+            if self._outbox.opened(task_id, error, number=int(ack.get("reporter_seq") or 0)):
                 _tell(task_id, error)
             epoch = task.get("epoch")
             if epoch and epoch != self._epoch:
@@ -229,6 +229,13 @@ class Exchange:
     def _pause(self, seconds: float) -> None:
         until = self._clock() + min(seconds, LONGEST_DELAY_S)
         self._pause_until = max(self._pause_until, until)
+
+
+def _link_to(origin: Origin) -> Line:
+    if origin.store is not None:
+        direct: Line = import_whole("socketprogress.client.direct").Direct(origin.store)
+        return direct
+    return Link(*origin.address())
 
 
 def _tell(task_id: str, error: Mapping[str, Any]) -> None:

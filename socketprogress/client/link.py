@@ -12,13 +12,13 @@ import select
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from socketprogress.client.forks import import_whole
 from socketprogress.client.origin import LOOPBACK
 
-__all__ = ["Broken", "Link", "Refused"]
+__all__ = ["EMBEDDED", "Broken", "Line", "Link", "Refused"]
 
 EMBEDDED = "/socketprogress"
 HANDSHAKE_S = 5.0
@@ -36,6 +36,32 @@ class Refused(Broken):
     def __init__(self, message: str, code: str | None) -> None:
         super().__init__(message)
         self.code = code
+
+
+class Line(Protocol):
+    """What a reporter speaks over: `Link` to a server, or `Direct` into a store."""
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait on."""
+
+    @property
+    def pending(self) -> bool:
+        """Whether something was read already that the descriptor does not tell of."""
+
+    def call(self, event: str, payload: Any) -> int:
+        """Send an event and return the number of its acknowledgement. Raises `Broken`."""
+
+    def read(self) -> Iterator[tuple[int | None, Any]]:
+        """Yield what has come. Raises `Broken`."""
+
+    def is_silent(self) -> bool:
+        """Return whether the other side has been silent for too long."""
+
+    def close(self) -> None:
+        """Take leave of the other side."""
+
+    def abandon(self) -> None:
+        """Let go without a word."""
 
 
 class Link:
@@ -218,4 +244,4 @@ def _refusal(text: str) -> Refused:
 
 
 def _short(exc: Exception) -> str:
-    return " ".join(str(exc).split())[:200] or type(exc).__name__
+    return " ".join(str(exc).split())[:200].rstrip(".") or type(exc).__name__

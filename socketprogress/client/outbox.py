@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from socketprogress.client.entry import Entry, size_of
+from socketprogress.client.rising import Rising
 from socketprogress.core.ports import Report
 
 __all__ = ["Batch", "Outbox"]
@@ -47,7 +48,7 @@ class Outbox:
     """
 
     def __init__(self, number: Iterator[int], *, beat_s: float = 10.0) -> None:
-        self._number = number
+        self._number = Rising(number)
         self._beat_s = beat_s
         self._entries: OrderedDict[str, Entry] = OrderedDict()
         self._recent: deque[tuple[float, int, Report]] = deque()
@@ -76,10 +77,28 @@ class Outbox:
 
     # -- what the work says ----------------------------------------------------------------------
 
-    def open(self, opening: Mapping[str, Any], *, at: float = 0.0) -> None:
-        """Take a new task, by the payload of its `open_task`; `at` is in monotonic seconds."""
-        entry = self._entries.setdefault(opening["task_id"], Entry(opening))
+    def open(self, opening: Mapping[str, Any], *, at: float = 0.0, only: bool = False) -> None:
+        """Take a new task, by the payload of its `open_task`.
+
+        Args:
+            opening: the payload.
+            at: monotonic seconds.
+            only: others report on it; it is forgotten once the server knows it.
+        """
+        task_id = opening["task_id"]
+        known = self._entries.get(task_id)
+        if known is not None and known.rests and not only:
+            self._drop(task_id)
+        entry = self._entries.setdefault(task_id, Entry(opening, only=only))
+        if entry.only and not only:  # it runs in the very process that has announced it
+            entry.only, entry.opened, entry.opening = False, False, dict(opening)
         entry.said_at = at
+
+    def rest_from(self, task_id: str) -> None:
+        """Only give signs of life of this task, without numbers: another may go on with it."""
+        entry = self._entries.get(task_id)
+        if entry is not None:
+            entry.rests = True
 
     def merge(self, reports: Iterable[Report]) -> None:
         """Take what reporters collected; what comes after a task's end is dropped."""
@@ -130,14 +149,25 @@ class Outbox:
                 found.append(entry.opening)
         return found
 
-    def opened(self, task_id: str, error: Mapping[str, Any] | None = None) -> bool:
-        """Take the answer to an opening; return whether the task is refused for good."""
+    def opened(
+        self, task_id: str, error: Mapping[str, Any] | None = None, *, number: int = 0
+    ) -> bool:
+        """Take the answer to an opening; return whether the task is refused for good.
+
+        Args:
+            task_id: the task.
+            error: why it is refused, or None.
+            number: of the last report that the server has of it, from whomever.
+        """
+        self._number.above(number)
         entry = self._entries.get(task_id)
         if entry is None:
             return False
         entry.asked = False
         if error is None:
             entry.opened = True
+            if entry.only:
+                self._drop(task_id)
         elif error.get("code") not in AGAIN:
             self._drop(task_id)
             return True
@@ -223,7 +253,7 @@ class Outbox:
                 acknowledged just before its end may be lost.
         """
         for entry in self._entries.values():
-            if entry.opened and not entry.stored:
+            if entry.opened and not entry.stored and not entry.rests:
                 entry.renew = entry.renew or "state"
         if restarted:
             self._say_recent_again()
@@ -243,7 +273,7 @@ class Outbox:
                 self._chars -= entry.compose(self._number)
                 if len(entry.queue) == before:
                     break
-            if entry.queue or not entry.opened:
+            if entry.queue or not (entry.opened or entry.only):
                 records.append(entry.record())
             self._drop(task_id)
         return records
@@ -258,10 +288,9 @@ class Outbox:
         lease_s = entry.opening.get("lease_s")
         beat_s = min(self._beat_s, lease_s / 3) if lease_s else self._beat_s
         if now - entry.said_at >= beat_s:
-            alive: Report = {
-                "task_id": entry.opening["task_id"],
-                "reporter_seq": next(self._number),
-            }
+            alive: Report = {"task_id": entry.opening["task_id"]}
+            if not entry.rests:
+                alive["reporter_seq"] = next(self._number)
             entry.queue.append(alive)
 
     def _accept(self, task_id: str, entry: Entry, count: int, *, now: float, refused: bool) -> None:

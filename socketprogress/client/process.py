@@ -132,6 +132,7 @@ class _Hooks:
     def __init__(self) -> None:
         self.installed = False
         self.last_value: Any = None
+        self.ends_by: BaseException | None = None
         self.excepthook: Any = None
         self.thread_hook: Any = None
 
@@ -151,6 +152,17 @@ def _at_exit() -> None:
     if isinstance(error, BaseException) and error is not _hooks.last_value:
         _fail_all(error)
     flush()
+    if isinstance(error, KeyboardInterrupt) and error is _hooks.ends_by:
+        _end_by_sigint()
+
+
+def _end_by_sigint() -> None:
+    """Have Python end by SIGINT, as it does after an interrupt that nobody has caught.
+
+    It forgets that when code is run from a text meanwhile, as many an import does; this reminds it.
+    """
+    with contextlib.suppress(KeyboardInterrupt):
+        exec("raise KeyboardInterrupt")  # noqa: S102 - nothing else tells the interpreter
 
 
 def _on_exception(
@@ -160,6 +172,7 @@ def _on_exception(
     if interactive:  # the process goes on
         _fail(_left_by(error), error)
     else:
+        _hooks.ends_by = error
         _fail_all(error)
     _hooks.excepthook(kind, error, trace)
 

@@ -42,7 +42,8 @@ class Reporter(core.Reporter):
         total: units of work in all (of the present step), or None when unknown.
         unit: what is counted.
         steps: names of the steps in order, or a mapping of names to weights.
-        url: the server's base URL; a token may stand in it, ``http://:token@host``.
+        url: the server's base URL; a token may stand in it, ``http://:token@host``. Or the URL of the
+            store that servers share, ``redis://host:port/db``: then no server is needed.
         token: what the server asks for; defaults to `SOCKETPROGRESS_TOKEN`.
         task_id: 1-64 of ``A-Za-z0-9_-``; made at random by default.
         parent: the task that this one is a part of, or its id; by default the newest one that is
@@ -89,7 +90,7 @@ class Reporter(core.Reporter):
         )  # fmt: skip
         self._lines = deque(maxlen=LINES_A_LOOK)
         origin = origin_of(url, token)
-        self._url = "" if origin is None else origin.url
+        self._url = "" if origin is None or origin.store is not None else origin.url
         if origin is None:
             return
         self._opening = self._open_payload(steps, tags, lease_s, leave)
@@ -104,7 +105,7 @@ class Reporter(core.Reporter):
 
     @property
     def url(self) -> str:
-        """The address of its page, or an empty text where nothing is reported."""
+        """The address of its page, or an empty text where no server is reported to."""
         return f"{self._url}/tasks/{self.task_id}" if self._url else ""
 
     @property

@@ -31,12 +31,13 @@ APP = "socketprogress"
 
 @dataclass(frozen=True, slots=True)
 class ServerAddress:
-    """Where a server is and what it asks for; `started_at` is Unix seconds."""
+    """Where a server is and what it asks for; `started_at` is Unix seconds, `data` its folder."""
 
     url: str
     token: str | None = None
     pid: int | None = None
     started_at: float = 0.0
+    data: str | None = None
 
 
 class RunFile:
@@ -152,6 +153,7 @@ def _parse(text: str) -> ServerAddress | None:
             token=fields.get("token"),
             pid=fields.get("pid"),
             started_at=float(fields.get("started_at") or 0.0),
+            data=fields.get("data"),
         )
     except (ValueError, TypeError, LookupError, AttributeError) as exc:
         log.debug("a run file cannot be read: %s", exc)

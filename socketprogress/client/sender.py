@@ -6,14 +6,13 @@ The work never waits for it: reporters are handed over through a deque, and look
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import socket
 import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from socketprogress.client import notice, process
@@ -67,6 +66,7 @@ class Sender:
         self._outbox = Outbox(numbers())
         self._inbox: deque[tuple[str, Reporting]] = deque()
         self._live: dict[str, weakref.ref[Reporting]] = {}
+        self._announced: weakref.WeakValueDictionary[str, Reporting] = weakref.WeakValueDictionary()
         self._held: list[Reporting] = []
         self._lock = threading.Lock()
         self._wake_in, self._wake_out = socket.socketpair()
@@ -94,6 +94,18 @@ class Sender:
         if self._thread is None:
             self._start()
         self._wake()
+
+    def announce(self, reporter: Reporting) -> None:
+        """Open a task that others report on; it hears of a cancellation as long as it is kept."""
+        self._announced[reporter.task_id] = reporter
+        self._inbox.append(("announce", reporter))
+        if self._thread is None:
+            self._start()
+        self._wake()
+
+    def rest_from(self, reporter: Reporting) -> None:
+        """Only give signs of life of this task from now on: it may go on in another process."""
+        self._inbox.append(("rest", reporter))
 
     def end(self, reporter: Reporting) -> None:
         """Take a reporter that has ended."""
@@ -217,6 +229,11 @@ class Sender:
             if kind == "open":
                 self._outbox.open(reporter.opening(), at=now)
                 self._live[reporter.task_id] = weakref.ref(reporter)
+            elif kind == "announce":
+                self._outbox.open(reporter.opening(), at=now, only=True)
+            elif kind == "rest":
+                self._outbox.merge(reporter.collect())
+                self._outbox.rest_from(reporter.task_id)
             else:
                 endings.append(reporter)
         if final or now >= self._next_look:
@@ -242,7 +259,7 @@ class Sender:
     def _cancel(self, task_ids: list[Any]) -> None:
         for task_id in task_ids:
             ref = self._live.get(task_id)
-            reporter = None if ref is None else ref()
+            reporter = self._announced.get(task_id) if ref is None else ref()
             if reporter is not None:
                 reporter.request_cancel()
 
@@ -262,6 +279,7 @@ class Sender:
         return not self._exchange.is_open and self._exchange.attempts > 0
 
 
-def numbers() -> itertools.count[int]:
-    """Return numbers that rise, also from one process to the next."""
-    return itertools.count(time.time_ns() // 1_000)
+def numbers() -> Iterator[int]:
+    """Return the microseconds of now, so that a later process goes on from higher ones."""
+    while True:
+        yield time.time_ns() // 1_000

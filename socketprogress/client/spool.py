@@ -22,7 +22,7 @@ import platformdirs
 
 from socketprogress.client import notice
 
-__all__ = ["ANY", "Claim", "Spool", "spool_folder", "waiting"]
+__all__ = ["ANY", "Claim", "Spool", "has_left", "spool_folder", "waiting"]
 
 ANY = ""
 """The server of a process that was offline without naming one: whichever is reported to next."""
@@ -46,6 +46,11 @@ def waiting(folder: Path | None = None) -> dict[str, int]:
             url = str(json.loads(file.readline())["url"])
             found[url] = found.get(url, 0) + sum(1 for _ in file)
     return found
+
+
+def has_left(pid: int, folder: Path | None = None) -> bool:
+    """Return whether something waits that a process of this user has left behind."""
+    return any((spool_folder() if folder is None else folder).glob(f"*-{pid}-*.jsonl"))
 
 
 class Claim:

@@ -47,6 +47,9 @@ class TaskView(Mapping[str, Any]):
     steps: list[dict[str, Any]]
     rate: float | None
     eta_s: float | None
+    eta_low_s: float | None
+    eta_high_s: float | None
+    usual_s: float | None
     elapsed_s: float | None
     created_at: float
     started_at: float | None
@@ -190,7 +193,8 @@ class Client:
         def fetch(cursor: Any) -> tuple[Iterable[TaskView], Any]:
             before = {} if cursor is None else {"before": cursor}
             page = self.connection.call("list_tasks", {**wanted, **before, "limit": PAGE})
-            return map(TaskView, page["tasks"]), page["next"] if page["tasks"] else None
+            tasks = (TaskView(_as_of(task, page.get("now"))) for task in page["tasks"])
+            return tasks, page["next"] if page["tasks"] else None
 
         return Pages(fetch)
 
@@ -381,6 +385,14 @@ class _View:
 
     def __call__(self, state: State) -> TaskView:
         return TaskView(state)
+
+
+def _as_of(task: State, now: float | None) -> State:
+    """Return a task whose elapsed seconds are those at the server's time `now`."""
+    known, told_at = task["elapsed_s"], task["updated_at"]
+    if now is None or known is None or told_at is None or task["status"] != "in_progress":
+        return task
+    return {**task, "elapsed_s": round(known + max(now - told_at, 0.0), 3)}
 
 
 def _json_value(value: Any) -> Any:

@@ -39,6 +39,7 @@ class Binding:
     Attributes:
         reporter: the name of the parameter that takes the `Reporter`, or None.
         paths: names of the parameters that take a path.
+        file: the name of the first of them that clients may give, or None: uploads go there.
         keywords: all parameters that can be given by name.
     """
 
@@ -61,6 +62,7 @@ class Binding:
             _refuse_path_keys(hint)
         self.bound = bound & set(self.keywords)
         self.paths = tuple(name for name, hint in self.keywords.items() if _is_path(hint))
+        self.file = next((name for name in self.paths if name not in self.bound), None)
         self._existing = {name for name, hint in self.keywords.items() if _must_exist(hint)}
         open_ones = [p for p in parameters if p.name in self.keywords and p.name not in self.bound]
         self._wire = _struct("arguments", open_ones, hints)
@@ -68,7 +70,12 @@ class Binding:
         self._defaults = {p.name: p.default for p in open_ones if p.default is not p.empty}
 
     def check(
-        self, args: Mapping[str, Any], *, root: Path | None = None, lax: bool = False
+        self,
+        args: Mapping[str, Any],
+        *,
+        root: Path | None = None,
+        lax: bool = False,
+        placed: str | None = None,
     ) -> dict[str, Any]:
         """Return the arguments as JSON values, checked, every path resolved.
 
@@ -76,6 +83,7 @@ class Binding:
             args: JSON values by parameter name.
             root: where relative paths begin and no path may leave; None leaves paths as they are.
             lax: take strings for numbers and booleans too, as forms and command lines give them.
+            placed: an argument that the server itself has set: it is a path, and stays as it is.
 
         Raises:
             InvalidArguments: with the `field` that is to blame.
@@ -84,7 +92,10 @@ class Binding:
             struct = msgspec.convert(dict(args), self._wire, dec_hook=_decode, strict=not lax)
         except (msgspec.ValidationError, OverflowError) as exc:
             raise InvalidArguments(_plain(str(exc)), field=_field(str(exc))) from None
-        return {name: self._checked(name, getattr(struct, name), root) for name in args}
+        return {
+            name: args[name] if name == placed else self._checked(name, getattr(struct, name), root)
+            for name in args
+        }
 
     def convert(self, args: Mapping[str, Any]) -> dict[str, Any]:
         """Return checked JSON values as the function's typed arguments, by name."""

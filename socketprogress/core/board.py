@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 
 from socketprogress.core.errors import UnknownTask
+from socketprogress.core.history import History
 from socketprogress.core.intake import Live
 from socketprogress.core.listing import Filter, Listing, Page
 from socketprogress.core.ports import Lock, Store
@@ -46,6 +48,7 @@ class Board:
         self._tasks: dict[str, TaskState] = {}
         self._live: dict[str, Live] = {}
         self._listing = Listing(self._tasks, self._live)
+        self._history = History()
         self._counts: Counter[str] = Counter()
         self._passing: dict[str, float] = {}
         self._log_next: dict[str, int] = {}
@@ -61,11 +64,16 @@ class Board:
         try:
             return self._tasks[task_id]
         except KeyError:
-            raise UnknownTask(f"no task has the id {task_id!r}", field="task_id") from None
+            raise UnknownTask.of(task_id) from None
 
     def find(self, task_id: str) -> TaskState | None:
         """Return a task's newest state, or None."""
         return self._tasks.get(task_id)
+
+    @property
+    def size(self) -> int:
+        """The number of tasks."""
+        return len(self._tasks)
 
     def all(self) -> list[TaskState]:
         """Return every task, oldest first."""
@@ -85,21 +93,39 @@ class Board:
         with self._lock:
             return {status: self._counts[status] for status in STATUSES}
 
-    def page(self, wanted: Filter, *, limit: int, before: str | None = None) -> Page:
+    def page(
+        self,
+        wanted: Filter,
+        *,
+        limit: int,
+        before: str | None = None,
+        among: Container[str] | None = None,
+    ) -> Page:
         """Return the matching tasks, active ones first and newest first, from a cursor on.
 
         Who reads on to the end gets every task that was there at the first page exactly once.
+
+        Args:
+            wanted: which tasks.
+            limit: how many at most.
+            before: the `next` of the page before.
+            among: the ids of the tasks there are to choose from; None for all.
 
         Raises:
             InvalidPayload: `before` is not the `next` of an earlier page.
         """
         with self._lock:
-            return self._listing.page(wanted, limit=limit, before=before)
+            return self._listing.page(wanted, limit=limit, before=before, among=among)
 
     def active(self, name: str | None = None) -> list[str]:
         """Return the ids of the tasks that have not ended, of one definition or of all."""
         with self._lock:
             return [i for i in self._live if name is None or self._tasks[i].name == name]
+
+    def heard_at(self, task_id: str) -> float:
+        """Return when an active task was heard of last, monotonic; before all time for any other."""
+        live = self._live.get(task_id)
+        return -math.inf if live is None else live.heard_at
 
     def log_next(self, task_id: str) -> int:
         """Return the number that the next line of a task's log will have."""
@@ -136,6 +162,8 @@ class Board:
         else:
             self._counts[old.status.value] -= 1
         self._counts[state.status.value] += 1
+        if state.ended and not (old and old.ended):
+            self._history.learn(state)
         self._tasks[state.task_id] = state
         self._changes.tasks[state.task_id] = state
         for callback in list(self._listeners.get(state.task_id, ())):

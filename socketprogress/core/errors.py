@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 __all__ = [
     "AlreadyRunning",
@@ -126,10 +126,15 @@ class UnknownEvent(WireError, LookupError):
 
 
 class UnknownTask(WireError, LookupError):
-    """No task has this id."""
+    """No task has this id, or none that the one who asks may see: it is the same to them."""
 
     code = "unknown_task"
     http_status = 404
+
+    @classmethod
+    def of(cls, task_id: str, *, field: str = "task_id") -> Self:
+        """Return the error that names an id."""
+        return cls(f"no task has the id {task_id!r}", field=field)
 
 
 class UnknownDefinition(WireError, LookupError):

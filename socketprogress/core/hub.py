@@ -7,30 +7,28 @@ no history for anybody. Its methods may be called from any thread: they compute,
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any
 
 from socketprogress.core import state as states
-from socketprogress.core.board import LOG_LINES_WAITING, Board, Changes
-from socketprogress.core.errors import AlreadyRunning, TaskEnded
-from socketprogress.core.intake import Live, taken
+from socketprogress.core.board import LOG_LINES_WAITING, Changes
+from socketprogress.core.errors import TaskEnded
+from socketprogress.core.intake import Live, begun, taken
 from socketprogress.core.listing import Filter, Page
+from socketprogress.core.mirror import LEASE_S, Mirror
 from socketprogress.core.ports import Clock, Lock, Report, Store
 from socketprogress.core.retention import Retention, size_bytes, surplus
-from socketprogress.core.state import TERMINAL, TaskError, TaskFile, TaskState
+from socketprogress.core.state import TERMINAL, TaskError, TaskFile, TaskState, replace
 from socketprogress.core.steps import Status
 
 __all__ = ["LOG_LINES_WAITING", "Changes", "Filter", "Hub", "Page"]
 
 RETAIN_EVERY_S = 30.0
-PASSING_S = 60.0
-LEASE_S = 30.0
 LASTING = frozenset({"advance", "reset", "step"})
 """What in a report no later one says again, so that it is stored at once."""
 
 
-class Hub(Board):
+class Hub(Mirror):
     """Holds the tasks of one server.
 
     Args:
@@ -54,13 +52,10 @@ class Hub(Board):
         retention: Retention = Retention(),  # noqa: B008 - frozen
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        super().__init__(store=store, lock=lock, on_change=on_change)
-        self.epoch = epoch
-        self._clock = clock
-        self._new_id = new_id
+        super().__init__(store=store, clock=clock, epoch=epoch, lock=lock, on_change=on_change)
+        self.new_id = new_id
         self._retention = retention
         self._retained = clock.monotonic()
-        self._sizes: dict[str, int] = {}
 
     # -- a task's life ---------------------------------------------------------------------------
 
@@ -93,16 +88,9 @@ class Hub(Board):
         with self._lock:
             if task_id is not None and task_id in self._tasks:
                 return self._tasks[task_id], False
-            source = fields.get("source", "server")
-            if max_running is not None:
-                running = [i for i in self.active(name) if self._tasks[i].source == source]
-                if len(running) >= max_running:
-                    raise AlreadyRunning(
-                        f"{name} runs {len(running)} times already and {max_running} is its most",
-                        running=running,
-                    )
+            self._check_room(name, fields.get("source", "server"), max_running)
             new = TaskState(
-                task_id=task_id or self._new_id(),
+                task_id=task_id or self.new_id(),
                 name=name,
                 title=title,
                 epoch=self.epoch,
@@ -116,15 +104,43 @@ class Hub(Board):
         self.on_change()
         return new, True
 
-    def begin(self, task_id: str) -> TaskState:
-        """Set a queued task in progress."""
+    def begin(self, task_id: str, **where: Any) -> TaskState:
+        """Set a queued task in progress, with `host`, `pid` and the patience of who works on it."""
         with self._lock:
             state, live = self.get(task_id), self._live.get(task_id)
-            if live is None or live.ending:
+            if live is None or live.closed:
                 return state
-            if state.status is Status.QUEUED:
-                live.restart(self._clock.monotonic(), state.current)
-            state = states.begin(state, at=self._clock.wall())
+            now, at = self._clock.monotonic(), self._clock.wall()
+            state = replace(begun(state, live, self._history, now=now, at=at), **where)
+            live.grant(state.lease_s)
+            self._put(state)
+            self.store.save(state)
+        self.on_change()
+        return state
+
+    def assign(
+        self, task_id: str, name: str, *, max_running: int | None = None, **fields: Any
+    ) -> TaskState:
+        """Say what a task's work is that was begun before that was known; return its state.
+
+        Args:
+            task_id: the task.
+            name: the definition's, which may be another than so far.
+            max_running: how many of this name may be active at once.
+            **fields: `title`, `args`, `steps`, `unit`, `cancellable`.
+
+        Raises:
+            UnknownTask, TaskEnded: there is no such task any more.
+            AlreadyRunning: `max_running` of another name than so far are active.
+        """
+        with self._lock:
+            state, live = self.get(task_id), self._live.get(task_id)
+            if live is None or live.closed:
+                raise TaskEnded(f"task {task_id} is over: nothing can be done with it any more")
+            if state.name != name:
+                self._check_room(name, state.source, max_running)
+            fields |= {"name": name, "elapsed_s": self._elapsed_s(state, live)}
+            state = states.assign(state, at=self._clock.wall(), **fields)
             self._put(state)
             self.store.save(state)
         self.on_change()
@@ -184,9 +200,10 @@ class Hub(Board):
         """
         with self._lock:
             state, live = self.get(task_id), self._live.get(task_id)
-            if live is not None and live.ending:
+            if live is not None and live.closed:
                 return state
-            state = states.request_cancel(state, at=self._clock.wall())
+            elapsed_s = self._elapsed_s(state, live)
+            state = states.request_cancel(state, at=self._clock.wall(), elapsed_s=elapsed_s)
             self._put(state)
             self.store.save(state)
         self.on_change()
@@ -209,46 +226,47 @@ class Hub(Board):
         """
         with self._lock:
             state, live = self.get(task_id), self._live.get(task_id)
-            if live is None or live.ending:
+            if live is None or live.closed:
                 return False
             numbered = self._number(task_id, log) if log else None
             self._end(state, live, status, log=numbered, result=result, error=error, files=files)
         return True
 
-    def log(self, task_id: str, lines: Sequence[str]) -> None:
-        """Add lines to a task's log."""
-        with self._lock:
-            if lines and task_id in self._tasks:
-                self.store.append_log(task_id, *self._number(task_id, lines))
-        self.on_change()
-
     # -- housekeeping ----------------------------------------------------------------------------
 
-    def restore(self) -> int:
+    def restore(self, resumable: Container[str] = ()) -> int:
         """Take over what the store holds, under this hub's epoch; return the number of tasks.
 
         What this product's own server ran when it was killed is `failed`/`worker_lost` now; a
-        reporter's task gets its lease anew.
+        reporter's task gets its lease anew. In a shared store others may be speaking for the tasks.
+
+        Args:
+            resumable: the ids of own tasks that go on nevertheless, such as uploads.
         """
         self._log_next.update(self.store.log_sizes())
         orphans = []
         with self._lock:
             for old in self.store.load():
+                if self.store.is_shared:
+                    self._mirror(old)
+                    continue
                 state = replace(old, epoch=self.epoch)
-                now = self._clock.monotonic()
+                now, at = self._clock.monotonic(), self._clock.wall()
                 if not state.ended:
-                    lease_s = state.lease_s or LEASE_S
-                    self._live[state.task_id] = Live.resumed(state, now, lease_s=lease_s)
-                    if state.source == "server":
+                    live = Live.resumed(state, now, lease_s=state.lease_s or LEASE_S)
+                    self._live[state.task_id] = live
+                    if state.source == "server" and state.task_id not in resumable:
                         orphans.append(state.task_id)
-                    if state.source == "report" and state.status is Status.QUEUED:
-                        # The server was killed while it opened the task; its work runs elsewhere.
-                        state = states.begin(state, at=self._clock.wall())
+                    if state.source == "report":
+                        # Queued, if the server was killed while it opened it: it runs elsewhere.
+                        state = begun(state, live, self._history, now=now, at=at)
                 else:
                     self._sizes[state.task_id] = size_bytes(state)
                     if not state.leave:
                         self._passing[state.task_id] = now
                 self._put(state)
+            for task_id, live in self._live.items():
+                live.usual = self._history.usual(self._tasks[task_id])
             self._changes = Changes()
         lost = TaskError("worker_lost", "the server that ran this task was killed")
         for task_id in orphans:
@@ -265,38 +283,30 @@ class Hub(Board):
         with self._lock:
             for task_id, live in list(self._live.items()):
                 state = self._tasks[task_id]
-                if live.ending or state.status is not Status.IN_PROGRESS:
+                if live.closed or state.status is not Status.IN_PROGRESS:
                     continue
+                if live.is_unsaved and live.save_is_due(now, self.store.save_every_s):
+                    self.store.save(state)
                 if live.silent(now):
                     live.lost_at = now
-                    state = states.lose(state, at=self._clock.wall())
+                    at, elapsed_s = self._clock.wall(), live.elapsed_s(now)
+                    state = states.lose(state, at=at, elapsed_s=elapsed_s)
                     self._put(state)
                     self.store.save(state)
-            gone = self._retain(now)
+            gone = self._retain(now) if self.retains else []
             gone += self._pass(now)
             if gone:
                 self.store.delete(gone)
+            gone += self._take_gone()
         self.on_change()
         return gone
-
-    def save_all(self) -> None:
-        """Have the store keep the newest state of every task that has not ended."""
-        with self._lock:
-            for task_id, live in self._live.items():
-                if live.ending is None:
-                    self.store.save(self._tasks[task_id])
-
-    def problems(self) -> list[str]:
-        """Return why this hub is degraded at present; empty when all is well."""
-        problem = self.store.problem()
-        return [] if problem is None else [problem]
 
     # -- inside ----------------------------------------------------------------------------------
 
     def _apply(self, report: Report) -> None:
         task_id, number = report["task_id"], report.get("reporter_seq")
         live = self._live.get(task_id)
-        if live is None or live.ending:
+        if live is None or live.closed:
             return
         before = self._tasks[task_id]
         state = self._after(before, live, report)
@@ -304,7 +314,7 @@ class Hub(Board):
         lines = self._number(task_id, report["log"]) if report.get("log") else None
         if state.seq != before.seq:
             self._put(state)
-            due = due or live.save_is_due(self._clock.monotonic())
+            due = due or live.save_is_due(self._clock.monotonic(), self.store.save_every_s)
         else:
             self._tasks[task_id] = state
         if lines is not None and number is None:
@@ -318,10 +328,10 @@ class Hub(Board):
         now, at = self._clock.monotonic(), self._clock.wall()
         live.hear(now)
         if state.status is Status.LOST:
-            state = states.regain(state, at=at)
-        if state.status is Status.QUEUED and len(report) > 1:
-            live.restart(now, state.current)
-            state = states.begin(state, at=at)
+            left = live.left(state, now, state.total)
+            state = states.regain(state, at=at, elapsed_s=live.elapsed_s(now), **left)
+        if len(report) > 1:
+            state = begun(state, live, self._history, now=now, at=at)
         state = taken(state, live, report, now=now, at=at)
         number = report.get("reporter_seq", state.reporter_seq)
         return state if number == state.reporter_seq else replace(state, reporter_seq=number)
@@ -353,7 +363,7 @@ class Hub(Board):
             replace(state, steps=live.timed(state.steps, now)),
             status,
             at=self._clock.wall(),
-            elapsed_s=live.elapsed_s(now) if state.started_at is not None else None,
+            elapsed_s=self._elapsed_s(state, live),
             **fields,
         )
         self.store.save(live.ending, log=log, on_saved=lambda: self._show_end(task_id))
@@ -374,27 +384,23 @@ class Hub(Board):
             self._forget(task_id)
         return gone
 
-    def _pass(self, now: float) -> list[str]:
-        gone = [i for i, ended in self._passing.items() if now - ended > PASSING_S]
-        for task_id in gone:
-            self._forget(task_id)
-        return gone
-
     def _forget(self, task_id: str) -> None:
         super()._forget(task_id)
         self._sizes.pop(task_id, None)
 
     def _show_end(self, task_id: str) -> None:
         live = self._live.get(task_id)
-        # Outside of the lock: large results take their time.
-        size = 0 if live is None or live.ending is None else size_bytes(live.ending)
+        ending = None if live is None else live.ending
+        if ending is None:
+            return
+        size = size_bytes(ending)  # outside of the lock: large results take their time
         with self._lock:
-            live = self._live.pop(task_id, None)
-            if live is None or live.ending is None:
+            if self._live.get(task_id) is not live:
                 return
+            del self._live[task_id]
             self._sizes[task_id] = size
             self._listing.end(task_id)
-            self._put(live.ending)
-            if not live.ending.leave:
+            self._put(ending)
+            if not ending.leave:
                 self._passing[task_id] = self._clock.monotonic()
         self.on_change()

@@ -7,18 +7,18 @@ from typing import Any
 
 from socketprogress.core import state as states
 from socketprogress.core import steps as steps_of
+from socketprogress.core.history import History, Usual
 from socketprogress.core.ports import Report
-from socketprogress.core.progress import Pace, finite
+from socketprogress.core.progress import UNKNOWN, Pace, finite
 from socketprogress.core.protocol import one_line
 from socketprogress.core.state import TaskFile, TaskState
 from socketprogress.core.steps import Status, Steps
 
-__all__ = ["MESSAGE_CHARS", "TITLE_CHARS", "Live", "taken"]
+__all__ = ["MESSAGE_CHARS", "TITLE_CHARS", "Live", "begun", "taken"]
 
 MESSAGE_CHARS = 500
 TITLE_CHARS = 500
 UNIT_CHARS = 50
-SAVE_EVERY_S = 2.0
 SIGNS_OF_LIFE = frozenset({"task_id", "reporter_seq", "log"})
 
 
@@ -28,14 +28,32 @@ class Live:
     Attributes:
         pace: how fast the counts of the present step rise.
         share: how fast the whole task's percent rises, for the time left of several steps.
+        usual: how long such tasks took so far, None while nothing can be said.
         ending: the terminal state that the store is writing.
+        foreign: another process speaks for the task.
+        is_unsaved: the newest state was not due yet.
     """
 
-    __slots__ = ("_heard", "_lease_s", "_saved", "_stepped", "ending", "lost_at", "pace", "share")
+    __slots__ = (
+        "_heard",
+        "_lease_s",
+        "_saved",
+        "_stepped",
+        "ending",
+        "foreign",
+        "is_unsaved",
+        "lost_at",
+        "pace",
+        "share",
+        "usual",
+    )
 
-    def __init__(self, now: float, *, lease_s: float | None = None) -> None:
+    def __init__(self, now: float, *, lease_s: float | None = None, foreign: bool = False) -> None:
         self.pace, self.share = Pace(now), Pace(now)
+        self.usual: Usual | None = None
         self.ending: TaskState | None = None
+        self.foreign = foreign
+        self.is_unsaved = False
         self.lost_at: float | None = None
         self._lease_s = lease_s
         self._heard = self._stepped = self._saved = now
@@ -53,11 +71,20 @@ class Live:
         live._stepped -= (state.steps[index].elapsed_s or 0.0) if index >= 0 else 0.0
         return live
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more is taken: the end is on its way, or another process speaks."""
+        return self.foreign or self.ending is not None
+
     def restart(self, now: float, count: float = 0.0) -> None:
         """Count the time from now on: the work begins, at this count."""
         self.pace, self.share = Pace(now), Pace(now)
         self.pace.restart(now, count)
         self._stepped = self._heard = now
+
+    def grant(self, lease_s: float | None) -> None:
+        """Forgive so many seconds of silence from now on."""
+        self._lease_s = lease_s
 
     def hear(self, now: float) -> None:
         """Take a sign of life; the time that the task was lost is a pause."""
@@ -68,16 +95,21 @@ class Live:
             self.lost_at = None
         self._heard = now
 
+    @property
+    def heard_at(self) -> float:
+        """When there was a sign of life last, monotonic."""
+        return self._heard
+
     def silent(self, now: float) -> bool:
         """Return whether the lease has run out."""
         return self._lease_s is not None and now - self._heard > self._lease_s
 
-    def save_is_due(self, now: float) -> bool:
+    def save_is_due(self, now: float, every_s: float) -> bool:
         """Return whether a state in progress should be stored again, and note that it is."""
-        if now - self._saved < SAVE_EVERY_S:
-            return False
-        self._saved = now
-        return True
+        self.is_unsaved = now - self._saved < every_s
+        if not self.is_unsaved:
+            self._saved = now
+        return not self.is_unsaved
 
     def elapsed_s(self, now: float) -> float:
         """Return the seconds since the work's start, those that it was lost excluded."""
@@ -97,11 +129,34 @@ class Live:
         self._stepped = now
         self.pace.restart(now)
 
-    def eta_s(self, state: TaskState, now: float, total: float | None) -> float | None:
-        """Return the seconds left, from the counts or, with steps, from the whole percent."""
-        if not state.steps:
-            return self.pace.eta_s(now, total)
-        return self.share.eta_s(now, 100.0)
+    def left(self, state: TaskState, now: float, total: float | None) -> dict[str, float | None]:
+        """Return a state's fields of the time left.
+
+        They follow from the counts or, with steps, from the whole percent; as long as these say
+        nothing, from how long such tasks took so far.
+        """
+        usual = self.usual
+        if state.cancel_requested:
+            left, usual = UNKNOWN, None
+        else:
+            left = self.share.left(now, 100.0) if state.steps else self.pace.left(now, total)
+        if usual is not None and left.eta_s is None:
+            left = usual.left(self.elapsed_s(now))
+        return {
+            "eta_s": left.eta_s,
+            "eta_low_s": left.eta_low_s,
+            "eta_high_s": left.eta_high_s,
+            "usual_s": None if usual is None else usual.median_s,
+        }
+
+
+def begun(state: TaskState, live: Live, history: History, *, now: float, at: float) -> TaskState:
+    """Return what becomes of a queued task whose work begins; of any other, itself."""
+    if state.status is not Status.QUEUED:
+        return state
+    live.restart(now, state.current)
+    live.usual = history.usual(state)
+    return states.begin(state, at=at, **live.left(state, now, state.total))
 
 
 def taken(state: TaskState, live: Live, report: Report, *, now: float, at: float) -> TaskState:
@@ -137,8 +192,8 @@ def taken(state: TaskState, live: Live, report: Report, *, now: float, at: float
         total=total,
         steps=steps,
         rate=live.pace.rate,
-        eta_s=live.eta_s(state, now, total),
         elapsed_s=live.elapsed_s(now),
+        **live.left(state, now, total),
         **_words(report),
     )
 
@@ -161,6 +216,8 @@ def _words(report: Report) -> dict[str, Any]:
         words["title"] = one_line(report["title"], TITLE_CHARS)
     if "unit" in report:
         words["unit"] = one_line(report["unit"], UNIT_CHARS)
+    if "abandon_s" in report:
+        words["abandon_s"] = report["abandon_s"]
     if "reporter_seq" in report:
         words["reporter_seq"] = report["reporter_seq"]
     if "files" in report:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 
 from socketprogress.core.errors import InvalidPayload
@@ -13,14 +13,17 @@ __all__ = ["Filter", "Listing", "Page"]
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which tasks a list shows: some statuses, and a text in title, name, id or tags."""
+    """Which tasks a list shows: some statuses, a text in title, name, id or tags, one parent's."""
 
     statuses: frozenset[str] = frozenset()
     search: str = ""
+    parent_id: str | None = None
 
     def matches(self, state: TaskState) -> bool:
         """Return whether the task belongs into the list."""
         if self.statuses and state.status.value not in self.statuses:
+            return False
+        if self.parent_id is not None and state.parent_id != self.parent_id:
             return False
         if not self.search:
             return True
@@ -98,8 +101,15 @@ class Listing:
         self._added.pop(task_id, None)
         self._ended.pop(task_id, None)
 
-    def page(self, wanted: Filter, *, limit: int, before: str | None = None) -> Page:
-        """Return the matching tasks from a cursor on.
+    def page(
+        self,
+        wanted: Filter,
+        *,
+        limit: int,
+        before: str | None = None,
+        among: Container[str] | None = None,
+    ) -> Page:
+        """Return the matching tasks from a cursor on, of all or among those with these ids.
 
         Raises:
             InvalidPayload: `before` is no cursor.
@@ -109,7 +119,7 @@ class Listing:
         found: list[TaskState] = []
         for task_id in self._from_start() if place is None else self._behind(place):
             state = self._tasks[task_id]
-            if wanted.matches(state):
+            if (among is None or task_id in among) and wanted.matches(state):
                 if len(found) == limit:
                     last = found[-1]
                     ended = self._was_over(last.task_id, moment)

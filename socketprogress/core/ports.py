@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ from socketprogress.core.steps import Status
 
 __all__ = [
     "Clock",
+    "Dispatcher",
     "Executor",
     "Job",
     "JobEvents",
@@ -48,7 +49,7 @@ class Report(TypedDict, total=False):
 
     `current` replaces and `advance` adds to the count; `total` may be None (unknown); `step` enters
     the step of that name and starts the counts again; `reset` starts the percent again. `status`,
-    `result` and `error` end the task. An empty report only says that the worker is alive.
+    `result` and `error` end the task. `abandon_s` is how long it may be `lost` from now on. An empty report only says that the worker is alive.
     """
 
     task_id: str
@@ -66,6 +67,7 @@ class Report(TypedDict, total=False):
     result: Any
     error: dict[str, str] | None
     reporter_seq: int
+    abandon_s: float
 
 
 class Sink(Protocol):
@@ -89,7 +91,14 @@ class Store(Protocol):
 
     They are carried out in order by the store's own native thread; of several states of one task
     that wait, the newest is written. The other methods block: call them off the hub.
+
+    Attributes:
+        save_every_s: how often a state in progress is due, in seconds.
+        is_shared: whether other processes keep their tasks in it too.
     """
+
+    save_every_s: float
+    is_shared: bool
 
     def load(self) -> list[TaskState]:
         """Return every task, oldest first. Raises `StoreError`."""
@@ -129,6 +138,9 @@ class Store(Protocol):
 
     def set_meta(self, key: str, value: str) -> None:
         """Keep a small value, such as a secret of this installation."""
+
+    def lag(self) -> tuple[int, float]:
+        """Return how many tasks wait to be written, and for how many seconds the oldest change has."""
 
     def problem(self) -> str | None:
         """Return one line on why writing fails at present, or None while all is well."""
@@ -206,3 +218,22 @@ class Executor(Protocol):
 
     def close(self, timeout_s: float) -> None:
         """End what runs within `timeout_s` seconds, then free everything."""
+
+
+class Dispatcher(Protocol):
+    """What brings work to workers elsewhere, which report on it themselves. All of it blocks."""
+
+    def reach(self) -> None:
+        """Hear from whoever takes the work; raises whatever the way there does."""
+
+    def send(self, name: str, job: Job) -> None:
+        """Send the work of a definition; raises whatever the way there does."""
+
+    def owns(self, name: str) -> bool:
+        """Return whether tasks of this name, which others have sent, go to the same workers."""
+
+    def revoke(self, task_id: str) -> bool:
+        """Have nobody begin a task that waits; return whether that is certain."""
+
+    def known(self, task_ids: Collection[str]) -> set[str]:
+        """Return those of the tasks that workers say they have; raises where they cannot be asked."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["MOST_BEFORE_THE_END", "Pace", "finite", "forward", "percent"]
+__all__ = ["MOST_BEFORE_THE_END", "UNKNOWN", "Left", "Pace", "finite", "forward", "percent"]
 
 MOST_BEFORE_THE_END = 99.99
 INTEGERS = range(-(2**63), 2**63)
@@ -46,6 +47,33 @@ def forward(before: float | None, now: float | None) -> float | None:
     return max(before, now)
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """The seconds that are left: about how many, and, where that says more, from when to when."""
+
+    eta_s: float | None = None
+    eta_low_s: float | None = None
+    eta_high_s: float | None = None
+
+
+UNKNOWN = Left()
+
+
+class _Window:
+    """What rose in about the last `window_s` seconds, and the seconds that it took."""
+
+    __slots__ = ("_window_s", "risen", "span")
+
+    def __init__(self, window_s: float) -> None:
+        self._window_s = window_s
+        self.risen = self.span = 0.0
+
+    def add(self, rise: float, span: float) -> None:
+        kept = math.exp(-span / self._window_s)
+        self.risen = kept * self.risen + rise
+        self.span = kept * self.span + span
+
+
 class Pace:
     """How fast the counts rise, and how long the rest will take.
 
@@ -59,24 +87,26 @@ class Pace:
         now: monotonic seconds at the work's start.
     """
 
-    __slots__ = ("_at", "_count", "_paused_s", "_risen", "_samples", "_since", "_span", "_started")
+    __slots__ = ("_at", "_count", "_long", "_paused_s", "_samples", "_short", "_since", "_started")
 
     window_s = 5.0
+    long_window_s = 60.0
+    uneven = 1.5
     credible_s = 3.0
     credible_samples = 5
     shortest_s = 0.02  # reports that come together say nothing of the time between them
 
     def __init__(self, now: float) -> None:
         self._started = self._since = self._at = now
-        self._count = self._risen = self._span = 0.0
+        self._count = self._paused_s = 0.0
         self._samples = 0
-        self._paused_s = 0.0
+        self._short, self._long = _Window(self.window_s), _Window(self.long_window_s)
 
     def restart(self, now: float, count: float = 0.0) -> None:
         """Forget the rate: a new step, or counts that start again."""
         self._since = self._at = now
         self._count, self._samples = count, 0
-        self._risen = self._span = 0.0
+        self._short, self._long = _Window(self.window_s), _Window(self.long_window_s)
 
     def pause(self, seconds: float) -> None:
         """Leave `seconds` of silence out of the elapsed time and of the rate."""
@@ -94,16 +124,15 @@ class Pace:
             self._count = count
         if rise == 0 or span < self.shortest_s:
             return
-        kept = math.exp(-span / self.window_s)
-        self._risen = kept * self._risen + rise
-        self._span = kept * self._span + span
+        self._short.add(rise, span)
+        self._long.add(rise, span)
         self._samples += 1
         self._at, self._count = now, count
 
     @property
     def rate(self) -> float | None:
         """Units a second, or None before the first rise."""
-        return finite(f"{self._risen / self._span:.4g}") if self._samples else None
+        return finite(f"{self._short.risen / self._short.span:.4g}") if self._samples else None
 
     def elapsed_s(self, now: float) -> float:
         """Return the seconds since the start, pauses excluded."""
@@ -115,5 +144,19 @@ class Pace:
             return None
         if now - self._since < self.credible_s:
             return None
-        left_s = max(total - self._count, 0.0) * (self._span / self._risen)
+        return self._left_s(total, self._short)
+
+    def left(self, now: float, total: float | None) -> Left:
+        """Return the time left, as a range where the pace of the last minute was another one."""
+        eta_s = self.eta_s(now, total)
+        if eta_s is None or total is None:
+            return UNKNOWN
+        other_s = self._left_s(total, self._long)
+        if other_s is None:
+            return Left(eta_s)
+        low_s, high_s = sorted((eta_s, other_s))
+        return Left(eta_s, low_s, high_s) if high_s > self.uneven * low_s else Left(eta_s)
+
+    def _left_s(self, total: float, window: _Window) -> float | None:
+        left_s = max(total - self._count, 0.0) * (window.span / window.risen)
         return finite(round(left_s, 1))

@@ -236,6 +236,10 @@ class Registry:
     def __init__(self, *, bound: Mapping[str, Any] | None = None) -> None:
         self._definitions: dict[str, Definition] = {}
         self._bound = dict(bound or {})
+        self._settled: set[str] = set()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._definitions
 
     def __iter__(self) -> Iterator[Definition]:
         return iter(self._definitions.values())
@@ -247,12 +251,25 @@ class Registry:
             ConfigurationError: another function has this name, or its hints cannot work.
         """
         other = self._definitions.get(definition.name)
-        if other is not None and other.function is not definition.function:
+        known = other is None or other.function is definition.function
+        if not known and not self._made_again(other, definition):
             raise ConfigurationError(f"two task functions are called {definition.name!r}")
         definition = self._with_bound(definition)
         _ = definition.binding
         self._definitions[definition.name] = definition
+        self._settled.discard(definition.name)
         return definition
+
+    def copy(self) -> Registry:
+        """Return a registry of the same definitions.
+
+        In both of them a factory that runs again may bring the functions anew that it makes.
+        """
+        other = Registry(bound=self._bound)
+        other._definitions = dict(self._definitions)
+        other._settled = set(self._definitions)
+        self._settled = set(self._definitions)
+        return other
 
     def add_all(self, functions: Iterable[Any], *, reference: Path | None = None) -> int:
         """Register every marked function; return how many there were."""
@@ -281,6 +298,14 @@ class Registry:
             raise UnknownDefinition(
                 f"no task is called {name!r}; there are: {known}", field="task"
             ) from None
+
+    def _made_again(self, other: Definition | None, definition: Definition) -> bool:
+        if other is None or definition.name not in self._settled:
+            return False
+        was, now = other.function, definition.function
+        name = getattr(now, "__qualname__", "")
+        same = (was.__module__, getattr(was, "__qualname__", "")) == (now.__module__, name)
+        return same and "<locals>" in name
 
     def _with_bound(self, definition: Definition) -> Definition:
         keyword_only = {

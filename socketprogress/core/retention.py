@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 from socketprogress.core.state import TaskState
 
-__all__ = ["Retention", "size_bytes", "surplus"]
+__all__ = ["UPLOAD", "Retention", "size_bytes", "surplus"]
+
+UPLOAD = "upload"
+"""The name of a task that only keeps a file that was sent. Such files have a quota of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +57,14 @@ def surplus(
 
 
 def size_bytes(state: TaskState) -> int:
-    """Return about how many bytes an ended task takes, its files included and its log excepted."""
+    """Return about how many bytes an ended task takes, its files included and its log excepted.
+
+    A file that was only sent to be kept does not count: a large one would drive out the history.
+    """
     result = state.result
-    return 4096 + sum(file.size_bytes for file in state.files) + len(str(result or ""))
+    is_kept = state.name == UPLOAD and state.source == "server"
+    files = 0 if is_kept else sum(file.size_bytes for file in state.files)
+    return 4096 + files + len(str(result or ""))
 
 
 def _ended_at(state: TaskState) -> float:

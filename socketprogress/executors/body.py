@@ -25,6 +25,7 @@ class Body:
 
     Args:
         job: what to run; its own `call` is not looked at.
+        reporter: what the function reports to; one of the job's own by default.
 
     Attributes:
         reporter: what the function reports to.
@@ -32,9 +33,9 @@ class Body:
             into it from outside.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, reporter: Reporter | None = None) -> None:
         self.job = job
-        self.reporter = Reporter(
+        self.reporter = reporter or Reporter(
             job.function or "task",
             title=job.title or None,
             unit=job.unit,

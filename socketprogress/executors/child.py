@@ -1,7 +1,7 @@
 """The server's end of one worker process: its pipes, its output, its death.
 
 The process is started and awaited by the system calls themselves and each pipe is read by a native
-thread: `subprocess`, `select` and `os.read` are what a monkey-patched application has replaced.
+thread: `subprocess`, `select` and functions of `os` are what a monkey-patched application has replaced.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class Child:
         if PACKAGE_ROOT.name not in {"site-packages", "dist-packages"}:
             paths = [str(PACKAGE_ROOT), environment.get("PYTHONPATH", "")]
             environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
-        return os.posix_spawn(
+        return posix.posix_spawn(
             sys.executable,
             [sys.executable, *ARGUMENTS],
             environment,

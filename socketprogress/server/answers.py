@@ -25,10 +25,14 @@ CSP = (
 )
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+DOCUMENT_HEADERS = {
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+# What is never a document by itself: a page has thirty of them, and each header thirty times.
+PARTS = frozenset({"text/css", "text/javascript"})
 CODES = {403: "forbidden", 413: "too_large", 429: "rate_limited"}
 
 
@@ -155,13 +159,17 @@ def harden(response: Response, *, framed_by: Iterable[str] = ()) -> Response:
         response: the response.
         framed_by: origins whose pages may frame it, `'self'` for our own.
     """
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers.setdefault("Cache-Control", "no-store")
+    if response.mimetype in PARTS:
+        return response
     ancestors = " ".join(framed_by) or "'none'"
     response.headers.setdefault("Content-Security-Policy", CSP + ancestors)
-    for name, value in HEADERS.items():
+    for name, value in DOCUMENT_HEADERS.items():
         response.headers.setdefault(name, value)
     if not framed_by:
         response.headers.setdefault("X-Frame-Options", "DENY")
-    response.headers.setdefault("Cache-Control", "no-store")
     return response
 
 

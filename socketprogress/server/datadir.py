@@ -43,11 +43,12 @@ class DataLock:
         self.close()
 
 
-def lock_data(path: Path) -> DataLock:
+def lock_data(path: Path, *, setting: str = "--data") -> DataLock:
     """Make the data folder if it is missing, and take it for this process.
 
     Args:
         path: the folder; what of it is missing is made with mode 0700.
+        setting: where the operator chooses it.
 
     Raises:
         DataUnavailable: another server uses it, or this user may not write there.
@@ -58,7 +59,7 @@ def lock_data(path: Path) -> DataLock:
     except OSError as exc:
         raise DataUnavailable(
             f"the data folder {str(path)!r} cannot be used: {exc.strerror}; "
-            "choose another with --data"
+            f"choose another with {setting}"
         ) from exc
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -67,7 +68,7 @@ def lock_data(path: Path) -> DataLock:
         os.close(descriptor)
         raise DataUnavailable(
             f"the data folder {str(path)!r} is in use by another server (pid {pid or 'unknown'}); "
-            "stop that one, or choose another folder with --data"
+            f"stop that one, or choose another folder with {setting}"
         ) from None
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from socketprogress.core.hub import Changes, Hub
-from socketprogress.core.ports import Clock, Lock
-from socketprogress.core.protocol import task_room
+from socketprogress.core.ports import Clock, Lock, LogPage
 from socketprogress.server.fanout import Fanout
 from socketprogress.server.lists import ListWatchers
+from socketprogress.server.logpieces import newest_of
 from socketprogress.server.runtime import Runtime
 
 __all__ = ["Emitter"]
@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 SLOWEST_HZ = 1.0
 LIST_INTERVAL_S = 0.35
 CATCH_UP_S = 0.05
+MOST_LOG_BYTES = 65_536
 
 
 class Emitter:
@@ -35,6 +36,10 @@ class Emitter:
         runtime: how to wait.
         clock: measures the ticks.
         rate_hz: ticks a second at most.
+
+    Attributes:
+        tick_s: seconds that the last tick took.
+        on_changes: called with what a tick has brought.
     """
 
     def __init__(
@@ -54,7 +59,9 @@ class Emitter:
         self._lock: Lock = runtime.threading.RLock()
         self._list_at = clock.monotonic()
         self._list_pause_s = LIST_INTERVAL_S
+        self.tick_s = 0.0
         self._stopped = False
+        self.on_changes: Callable[[Changes], None] = lambda _: None
         hub.on_change = self._wake.set
 
     @contextmanager
@@ -76,8 +83,8 @@ class Emitter:
                 self.flush()
             except Exception:  # one bad state must not end the updates of all others
                 log.exception("a tick of the emitter failed")
-            cost = self._clock.monotonic() - began
-            self._runtime.sleep(min(max(self._interval_s, 2 * cost), 1.0 / SLOWEST_HZ))
+            cost = self.tick_s = self._clock.monotonic() - began
+            self._rest(min(max(self._interval_s, 2 * cost), 1.0 / SLOWEST_HZ))
 
     def stop(self) -> None:
         """Make `run` return after a last tick."""
@@ -88,17 +95,39 @@ class Emitter:
         """Bring everybody the newest of what changed."""
         with self._lock:
             changes = self._hub.drain()
-            self._fanout.catch_up()
-            for task_id in changes.tasks:
-                self._fanout.state(task_id)
+            self._catch_up()
+            self._fanout.states(changes.tasks)
             self._logs(changes)
             self._lists.note(changes)
             self._tell_lists()
+        self.on_changes(changes)
+
+    def _rest(self, seconds: float) -> None:
+        """Rest between two ticks.
+
+        One tick's news may be more than a connection takes at once: it gets the rest of them as
+        soon as it has taken the first, and need not wait for further ticks.
+        """
+        end = self._clock.monotonic() + seconds
+        while self._behind and self._clock.monotonic() < end:
+            self._runtime.sleep(0)
+            with self._lock:
+                if not self._catch_up():
+                    break
+        self._runtime.sleep(max(end - self._clock.monotonic(), 0))
+
+    @property
+    def _behind(self) -> bool:
+        return self._fanout.behind or self._lists.behind
+
+    def _catch_up(self) -> int:
+        return self._fanout.catch_up() + self._lists.catch_up()
 
     def _logs(self, changes: Changes) -> None:
         for task_id, (offset, lines) in changes.logs.items():
-            payload = {"task_id": task_id, "offset": offset, "lines": lines}
-            self._fanout.room(task_room(task_id), "task_log", payload)
+            piece = newest_of(LogPage(offset, tuple(lines), offset + len(lines)), MOST_LOG_BYTES)
+            payload = {"task_id": task_id, "offset": piece.offset, "lines": piece.lines}
+            self._fanout.log(task_id, payload)
 
     def _tell_lists(self) -> None:
         now = self._clock.monotonic()
@@ -110,6 +139,6 @@ class Emitter:
         self._list_pause_s = min(max(LIST_INTERVAL_S, 10 * cost), 1.0 / SLOWEST_HZ)
 
     def _patience_s(self) -> float | None:
-        if self._fanout.behind:
+        if self._behind:
             return CATCH_UP_S
         return self._list_pause_s if self._lists.waiting else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,14 +19,19 @@ from socketprogress.core.errors import (
     WireError,
 )
 from socketprogress.core.protocol import one_line, snapshot, summary, task_room
+from socketprogress.core.reports import OpenRequest, open_request
 from socketprogress.core.state import TaskState
-from socketprogress.server.access import Access, Role, TokenBucket
+from socketprogress.server.access import Access, TokenBucket
 from socketprogress.server.emitter import Emitter
 from socketprogress.server.fanout import Fanout
-from socketprogress.server.guard import close_connection
 from socketprogress.server.lists import ListWatchers
+from socketprogress.server.logpieces import newest_of, oldest_of
 from socketprogress.server.packets import NO_ACK, RESERVED, TOO_DEEP, TOO_LARGE
 from socketprogress.server.payloads import (
+    ListRequest,
+    LogRequest,
+    StartRequest,
+    WatchRequest,
     list_request,
     log_request,
     no_request,
@@ -33,9 +39,12 @@ from socketprogress.server.payloads import (
     task_request,
     watch_request,
 )
+from socketprogress.server.principals import OF_A_TASK, Principal
+from socketprogress.server.rates import extra_of_list
 from socketprogress.server.reporters import Reporters
 from socketprogress.server.runtime import Runtime
 from socketprogress.server.service import Service
+from socketprogress.server.settings import Settings
 
 __all__ = ["Events"]
 
@@ -45,6 +54,7 @@ PATIENCE = 1_000
 PATIENCE_A_S = 20.0
 BACKLOG_PAUSE_S = 0.02
 BACKLOG_PAUSES = 250
+MOST_WAITING = 16
 Answer = dict[str, Any]
 
 
@@ -52,14 +62,26 @@ Answer = dict[str, Any]
 class Session:
     """One connection: who it is, what it watches, how much it may still send.
 
-    `bucket` holds the events that it may send, `patience` how many may yet be refused.
+    `bucket` holds the events that it may send, `patience` how many may yet be refused; `waiting`
+    counts those that wait until it has taken its answers.
     """
 
     sid: str
-    role: Role
+    principal: Principal
     bucket: TokenBucket
     patience: TokenBucket
     watched: set[str] = field(default_factory=set)
+    waiting: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Handler:
+    """An event: the action that it is, None for one on the connection itself; how it is read; what
+    answers it."""
+
+    action: str | None
+    read: Callable[[Any, Settings], Any]
+    run: Callable[[Session, Any], Answer]
 
 
 class Events:
@@ -73,6 +95,7 @@ class Events:
         emitter, fanout, lists: how watchers get their news.
         runtime: how to wait.
         prefix: the URL prefix of files.
+        close: ends a connection that goes on in spite of its limits.
     """
 
     def __init__(
@@ -87,50 +110,75 @@ class Events:
         lists: ListWatchers,
         runtime: Runtime,
         prefix: str,
+        close: Callable[[str], None],
     ) -> None:
         self._server, self._namespace, self._prefix = server, namespace, prefix
+        self._close = close
         self._service, self._access = service, access
         self._emitter, self._fanout, self._lists = emitter, fanout, lists
         self._runtime = runtime
         self._limits = service.settings
         self._sessions: dict[str, Session] = {}
-        self._handlers: dict[str, tuple[Role, Callable[[Session, Any], Answer]]] = {
-            "start_task": (Role.OPERATOR, self._start_task),
-            "watch_task": (Role.VIEWER, self._watch_task),
-            "unwatch_task": (Role.VIEWER, self._unwatch_task),
-            "watch_tasks": (Role.VIEWER, self._watch_tasks),
-            "unwatch_tasks": (Role.VIEWER, self._unwatch_tasks),
-            "list_tasks": (Role.VIEWER, self._list_tasks),
-            "list_definitions": (Role.VIEWER, self._list_definitions),
-            "cancel_task": (Role.OPERATOR, self._cancel_task),
-            "retry_task": (Role.OPERATOR, self._retry_task),
-            "get_log": (Role.VIEWER, self._get_log),
-            "open_task": (Role.REPORTER, self._open_task),
-            "report": (Role.REPORTER, self._report),
+        self._permits = service.permits
+        self._handlers = {
+            "start_task": _Handler("start", start_request, self._start_task),
+            "watch_task": _Handler("view", watch_request, self._watch_task),
+            "unwatch_task": _Handler(None, task_request, self._unwatch_task),
+            "watch_tasks": _Handler("list", _live_list_request, self._watch_tasks),
+            "unwatch_tasks": _Handler(None, no_request, self._unwatch_tasks),
+            "list_tasks": _Handler("list", list_request, self._list_tasks),
+            "list_definitions": _Handler("definitions", no_request, self._list_definitions),
+            "cancel_task": _Handler("cancel", task_request, self._cancel_task),
+            "retry_task": _Handler("retry", task_request, self._retry_task),
+            "get_log": _Handler("log", log_request, self._get_log),
+            "open_task": _Handler("open", open_request, self._open_task),
+            "report": _Handler("report", _as_it_is, self._report),
         }
         self._reporters = Reporters(service, fanout)
         service.on_cancel = self._reporters.tell
 
+    def handlers(self) -> dict[str, Callable[..., Any]]:
+        """Return the handlers; every name but the connection's own goes through that of "*"."""
+        return {"connect": self._connect, "disconnect": self._disconnect, "*": self._event}
+
     def install(self) -> None:
-        """Register the handlers; every name but the connection's own goes through one of them."""
-        self._server.on("connect", self._connect, namespace=self._namespace)
-        self._server.on("disconnect", self._disconnect, namespace=self._namespace)
-        self._server.on("*", self._event, namespace=self._namespace)
+        """Register the handlers."""
+        for event, handler in self.handlers().items():
+            self._server.on(event, handler, namespace=self._namespace)
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all events that clients may send."""
         return tuple(self._handlers)
 
+    def watched(self) -> tuple[int, int]:
+        """Return how many connections there are, and how many tasks they watch together."""
+        sessions = list(self._sessions.values())
+        return len(sessions), sum(len(session.watched) for session in sessions)
+
+    def review(self) -> None:
+        """Close the connections that have lost the right to what they watch.
+
+        Their clients come back by themselves, and are told what is the matter.
+        """
+        for session in list(self._sessions.values()):
+            if not self._holds(session):
+                log.info("connection %s has lost its rights: disconnected", session.sid)
+                self._close(session.sid)
+
     # -- connections -----------------------------------------------------------------------------
 
     def _connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> None:
         try:
-            role = self._access.connection(environ, auth)
+            principal = self._access.connection(environ, auth)
         except WireError as exc:
             raise Refused(exc.message, exc.to_wire()) from None
         bucket = TokenBucket(self._limits.events_per_s, self._limits.events_burst)
+        if isinstance(auth, dict) and auth.get("confirms") is True:
+            self._fanout.confirms(sid)
+        if isinstance(auth, dict) and auth.get("batches") is True:
+            self._fanout.batches(sid)
         self._reporters.join(sid)
-        self._sessions[sid] = Session(sid, role, bucket, TokenBucket(PATIENCE_A_S, PATIENCE))
+        self._sessions[sid] = Session(sid, principal, bucket, TokenBucket(PATIENCE_A_S, PATIENCE))
 
     def _disconnect(self, sid: str, reason: Any = None) -> None:
         self._sessions.pop(sid, None)
@@ -147,25 +195,34 @@ class Events:
         try:
             if session is None:
                 raise Unavailable("this connection is closing")
-            self._await_taken(sid)
+            self._await_taken(session)
             return {"ok": True, **self._handle(session, event, payloads)}
         except WireError as exc:
             error, beside = exc.to_wire(), exc.beside()
         except Exception:  # the client must get its ack, and the reason belongs into the log
             log.exception("the event %r failed", event)
             error = Unavailable("the server failed on this event; its log says why").to_wire()
+        self._service.metrics.refused("socket", error["code"])
         if not acked:
             told = {"event": one_line(event, 200), "error": error}
             self._fanout.one(sid, "task_error", told)
         return {"ok": False, "error": error, **beside}
 
-    def _await_taken(self, sid: str) -> None:
+    def _await_taken(self, session: Session) -> None:
         """Hear a client more slowly while it leaves its answers lying: they would fill the memory."""
-        for pause in range(BACKLOG_PAUSES):
-            if self._fanout.free(sid) or sid not in self._sessions:
-                return
-            # The first one only lets the connection's writer have its turn.
-            self._runtime.sleep(BACKLOG_PAUSE_S if pause else 0)
+        if session.waiting >= MOST_WAITING:  # where each event has a thread of its own
+            self._lose_patience(session)
+            raise RateLimited("take the answers there are first", retry_after_s=1.0)
+        sid = session.sid
+        session.waiting += 1
+        try:
+            for pause in range(BACKLOG_PAUSES):
+                if not self._fanout.hoards(sid) or sid not in self._sessions:
+                    return
+                # The first one only lets the connection's writer have its turn.
+                self._runtime.sleep(BACKLOG_PAUSE_S if pause else 0)
+        finally:
+            session.waiting -= 1
 
     def _handle(self, session: Session, event: str, payloads: tuple[Any, ...]) -> Answer:
         self._spend(session)
@@ -179,26 +236,50 @@ class Events:
             raise TooLarge(f"the payload is over the limit of {most:,} bytes")
         if payload is TOO_DEEP:
             raise InvalidPayload(f"the payload is nested over {self._limits.max_depth} levels")
-        role, handler = self._handlers[event]
-        self._access.need(session.role, role)
-        return handler(session, payload)
+        handler = self._handlers[event]
+        if handler.action is not None:
+            self._permits.need_role(session.principal, handler.action)
+        wanted = handler.read(payload, self._limits)
+        with self._access.policy.within(session.principal), self._permits.hiding(session.principal):
+            self._permit(session.principal, handler.action, wanted)
+            return handler.run(session, wanted)
+
+    def _permit(self, principal: Principal, action: str | None, wanted: Any) -> None:
+        """Let pass what is allowed; starting, opening and reporting are looked at item by item."""
+        if action in OF_A_TASK and action != "report":
+            task_id = wanted if isinstance(wanted, str) else wanted.task_id
+            self._permits.need(principal, action, task_id)
+        elif action in {"list", "definitions"}:
+            self._permits.need(principal, action)
 
     def _spend(self, session: Session) -> None:
         wait_s = session.bucket.take()
         if not wait_s:
             return
-        if session.patience.take():
-            log.warning("connection %s goes on in spite of its limit: disconnected", session.sid)
-            eio_sid = self._server.manager.eio_sid_from_sid(session.sid, self._namespace)
-            close_connection(self._server, eio_sid)
+        self._lose_patience(session)
         raise RateLimited(
             f"more than {self._limits.events_per_s:g} events a second", retry_after_s=wait_s
         )
 
+    def _holds(self, session: Session) -> bool:
+        """Return whether somebody's token still holds, and they may see the tasks they watch."""
+        principal = session.principal
+        if not principal.asked:
+            return self._access.holds(principal)
+        watched = [self._service.hub.find(task_id) for task_id in list(session.watched)]
+        with self._access.policy.within(principal):
+            return all(s is None or self._permits.may(principal, "view", s) for s in watched)
+
+    def _lose_patience(self, session: Session) -> None:
+        if session.patience.take():
+            log.warning("connection %s goes on in spite of its limit: disconnected", session.sid)
+            self._close(session.sid)
+
     # -- events ----------------------------------------------------------------------------------
 
-    def _start_task(self, session: Session, payload: Any) -> Answer:
-        wanted = start_request(payload, self._limits)
+    def _start_task(self, session: Session, wanted: StartRequest) -> Answer:
+        name = wanted.task if wanted.task is not None else self._limits.default_task
+        wanted = self._permits.start(session.principal, wanted, name)
         self._room_left(session, wanted.task_id)
         started = self._service.start(
             wanted.task,
@@ -207,6 +288,8 @@ class Events:
             task_id=wanted.task_id,
             tags=wanted.tags,
         )
+        if not self._permits.may(session.principal, "view", started):
+            return {"task_id": started.task_id, "task": self._wire(started)}
         with self._emitter.joining():
             task = self._join(session, started.task_id)
             self._fanout.one(session.sid, "task_started", task)
@@ -214,58 +297,54 @@ class Events:
         self._service.hub.touch(started.task_id)
         return {"task_id": started.task_id, "task": task}
 
-    def _watch_task(self, session: Session, payload: Any) -> Answer:
-        wanted = watch_request(payload, self._limits)
-        self._service.hub.get(wanted.task_id)
+    def _watch_task(self, session: Session, wanted: WatchRequest) -> Answer:
         self._room_left(session, wanted.task_id)
         with self._emitter.joining():
             return {"task": self._join(session, wanted.task_id)}
 
-    def _unwatch_task(self, session: Session, payload: Any) -> Answer:
-        task_id = task_request(payload, self._limits)
+    def _unwatch_task(self, session: Session, task_id: str) -> Answer:
         session.watched.discard(task_id)
         self._server.leave_room(session.sid, task_room(task_id), namespace=self._namespace)
         self._fanout.forget(session.sid, task_id)
         return {}
 
-    def _watch_tasks(self, session: Session, payload: Any) -> Answer:
-        wanted = list_request(payload, self._limits, paged=False)
+    def _watch_tasks(self, session: Session, wanted: ListRequest) -> Answer:
         with self._emitter.joining():
             self._leave_list(session)
-            room = self._lists.join(session.sid, wanted.filter)
+            sight = self._permits.sight(session.principal)
+            room = self._lists.join(session.sid, wanted.filter, sight)
             self._enter(session, room)
-            return self._list(wanted.filter, None, wanted.limit)
+            return self._list(session, wanted)
 
-    def _unwatch_tasks(self, session: Session, payload: Any) -> Answer:
-        no_request(payload, self._limits)
+    def _unwatch_tasks(self, session: Session, _: None) -> Answer:
         self._leave_list(session)
         return {}
 
-    def _list_tasks(self, session: Session, payload: Any) -> Answer:
-        wanted = list_request(payload, self._limits)
-        return self._list(wanted.filter, wanted.before, wanted.limit)
+    def _list_tasks(self, session: Session, wanted: ListRequest) -> Answer:
+        return self._list(session, wanted)
 
-    def _list_definitions(self, session: Session, payload: Any) -> Answer:
-        no_request(payload, self._limits)
-        return {"definitions": [definition.to_wire() for definition in self._service.registry]}
+    def _list_definitions(self, session: Session, _: None) -> Answer:
+        known = self._permits.definitions(session.principal, self._service.registry)
+        return {"definitions": [definition.to_wire() for definition in known]}
 
-    def _cancel_task(self, session: Session, payload: Any) -> Answer:
-        return {"task": self._wire(self._service.cancel(task_request(payload, self._limits)))}
+    def _cancel_task(self, session: Session, task_id: str) -> Answer:
+        return {"task": self._wire(self._service.cancel(task_id))}
 
-    def _retry_task(self, session: Session, payload: Any) -> Answer:
-        return {"task_id": self._service.retry(task_request(payload, self._limits)).task_id}
+    def _retry_task(self, session: Session, task_id: str) -> Answer:
+        return {"task_id": self._service.retry(task_id).task_id}
 
-    def _get_log(self, session: Session, payload: Any) -> Answer:
-        wanted = log_request(payload, self._limits)
+    def _get_log(self, session: Session, wanted: LogRequest) -> Answer:
         page = self._service.log_page(wanted.task_id, offset=wanted.offset, limit=wanted.limit)
+        piece = newest_of if wanted.offset < 0 else oldest_of
+        page = piece(page, wanted.bytes)
         return {"offset": page.offset, "lines": list(page.lines), "next_offset": page.next_offset}
 
-    def _open_task(self, session: Session, payload: Any) -> Answer:
-        state, beside = self._reporters.open(session.sid, payload)
+    def _open_task(self, session: Session, wanted: OpenRequest) -> Answer:
+        state, beside = self._reporters.open(session.sid, session.principal, wanted)
         return {**beside, "task": self._wire(state)}
 
     def _report(self, session: Session, payload: Any) -> Answer:
-        return self._reporters.report(session.sid, payload)
+        return self._reporters.report(session.sid, session.principal, payload)
 
     # -- rooms -----------------------------------------------------------------------------------
 
@@ -299,13 +378,22 @@ class Events:
         if room is not None:
             self._server.leave_room(session.sid, room, namespace=self._namespace)
 
-    def _list(self, wanted: Any, before: str | None, limit: int) -> Answer:
-        page = self._service.hub.page(wanted, limit=limit, before=before)
-        return {
-            "tasks": [summary(state) for state in page.tasks],
-            "counts": self._service.hub.counts(),
-            "next": page.next,
-        }
+    def _list(self, session: Session, wanted: ListRequest) -> Answer:
+        page, counts = self._permits.listing(
+            session.principal, wanted.filter, limit=wanted.limit, before=wanted.before
+        )
+        session.bucket.charge(extra_of_list(len(page.tasks)))
+        tasks = [summary(state) for state in page.tasks]
+        return {"tasks": tasks, "counts": counts, "next": page.next, "now": time.time()}
 
     def _wire(self, state: TaskState) -> dict[str, Any]:
         return snapshot(state, prefix=self._prefix)
+
+
+def _live_list_request(data: Any, limits: Settings) -> ListRequest:
+    return list_request(data, limits, paged=False)
+
+
+def _as_it_is(data: Any, _: Settings) -> Any:
+    """Return a report as it came: each of a list is read for itself."""
+    return data

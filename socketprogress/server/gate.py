@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 from socketprogress.core.errors import Forbidden, InvalidPayload, RateLimited, WireError
 from socketprogress.server.access import Access
 
-__all__ = ["Gate", "Sessions"]
+__all__ = ["Gate", "Sessions", "is_below", "refusal"]
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 OPENED = re.compile(rb'sid\\*":\s*\\*"([A-Za-z0-9_-]+)')
@@ -24,11 +24,31 @@ SHARED_HEADERS = (
     "Content-Type",
     "If-None-Match",
     "Tus-Resumable",
+    "Upload-Defer-Length",
+    "Upload-Length",
+    "Upload-Metadata",
+    "Upload-Offset",
+    "X-HTTP-Method-Override",
+)
+TOLD_HEADERS = (
+    "ETag",
+    "Location",
+    "Retry-After",
+    "Tus-Extension",
+    "Tus-Max-Size",
+    "Tus-Resumable",
+    "Tus-Version",
+    "Upload-Defer-Length",
+    "Upload-Expires",
     "Upload-Length",
     "Upload-Metadata",
     "Upload-Offset",
 )
 RETRY_AFTER_S = 5.0
+NO_SESSION = (
+    "this server has no such session: it has ended, or it is another server's. Several servers behind one "
+    "address need sticky sessions, or clients that connect by WebSocket alone"
+)
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -96,7 +116,7 @@ class Sessions:
         with self._lock:
             known = self._bound.get(sid)
             if known is None:
-                raise InvalidPayload("there is no such session", field="sid")
+                raise InvalidPayload(NO_SESSION, field="sid")
             if not compare_digest(known[1], credentials):
                 raise Forbidden("this session was opened with other credentials")
             self._bound.move_to_end(sid)
@@ -141,7 +161,7 @@ class Gate:
         app: what is behind it.
         access: who may come in.
         sockets: the Engine.IO server's table of sessions, `socketio.server.eio.sockets`.
-        socket_path: where Socket.IO is.
+        socket_path: where Socket.IO is; None where it is the host application's own.
         prefix: where the pages and the API are; in another application only what is below it, and
             Socket.IO, is guarded.
     """
@@ -152,12 +172,12 @@ class Gate:
         access: Access,
         *,
         sockets: Mapping[str, Any] = MappingProxyType({}),
-        socket_path: str = "/socket.io",
+        socket_path: str | None = "/socket.io",
         prefix: str = "",
     ) -> None:
         self._app = app
         self._access = access
-        self._socket_path = "/" + socket_path.strip("/")
+        self._socket_path = None if socket_path is None else "/" + socket_path.strip("/")
         self._prefix = prefix.rstrip("/")
         most = access.settings.max_connections_per_address
         self.sessions = Sessions(sockets, most_per_address=most)
@@ -167,7 +187,7 @@ class Gate:
         try:
             origin = self._check(environ)
         except WireError as exc:
-            return _refusal(exc, start_response)
+            return refusal(exc, start_response)
         if origin is not None:
             if _is_preflight(environ):
                 return _preflight(origin, start_response)
@@ -192,7 +212,7 @@ class Gate:
     def _check(self, environ: Environ) -> str | None:
         path = environ.get("PATH_INFO", "")
         is_socket = self._is_socket(environ)
-        is_ours = is_socket or _is_below(path, self._prefix)
+        is_ours = is_socket or is_below(path, self._prefix)
         if not is_ours or path == f"{self._prefix}/healthz":
             return None
         self._access.check_host(environ)
@@ -207,7 +227,8 @@ class Gate:
         return origin
 
     def _is_socket(self, environ: Environ) -> bool:
-        return _is_below(environ.get("PATH_INFO", ""), self._socket_path)
+        path = self._socket_path
+        return path is not None and is_below(environ.get("PATH_INFO", ""), path)
 
     def _websocket(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Hand a WebSocket on; the call lasts as long as it does, in every async mode."""
@@ -232,7 +253,8 @@ class Gate:
         return body
 
 
-def _is_below(path: str, prefix: str) -> bool:
+def is_below(path: str, prefix: str) -> bool:
+    """Return whether a path is a prefix, or below it; everything is below the empty one."""
     return not prefix or path == prefix or path.startswith(f"{prefix}/")
 
 
@@ -272,7 +294,7 @@ def _sharing(start_response: StartResponse, origin: str) -> StartResponse:
             headers = [
                 *headers,
                 ("Access-Control-Allow-Origin", origin),
-                ("Access-Control-Expose-Headers", "ETag, Location, Retry-After, Upload-Offset"),
+                ("Access-Control-Expose-Headers", ", ".join(TOLD_HEADERS)),
                 ("Vary", "Origin"),
             ]
         return start_response(status, headers, *rest)
@@ -280,8 +302,14 @@ def _sharing(start_response: StartResponse, origin: str) -> StartResponse:
     return started
 
 
-def _refusal(exc: WireError, start_response: StartResponse) -> Iterable[bytes]:
-    reasons = {400: "Bad Request", 403: "Forbidden", 429: "Too Many Requests"}
+def refusal(exc: WireError, start_response: StartResponse) -> Iterable[bytes]:
+    """Answer a request with an error, as JSON."""
+    reasons = {
+        400: "Bad Request",
+        403: "Forbidden",
+        429: "Too Many Requests",
+        503: "Service Unavailable",
+    }
     body = json.dumps({"error": exc.to_wire()}).encode()
     headers = [
         ("Content-Type", "application/json"),

@@ -13,11 +13,14 @@ from typing import Any
 
 from engineio import exceptions, packet, payload
 
+from socketprogress.server.flow import flow_of
+
 __all__ = ["close_connection", "guard"]
 
 log = logging.getLogger(__name__)
 
 PACKETS_A_POST = 1_000
+MESSAGE = str(packet.MESSAGE)
 # A client's PING is a probe, and the upgrade answers that itself.
 _FROM_CLIENTS = frozenset({packet.PONG, packet.MESSAGE, packet.UPGRADE, packet.CLOSE})
 
@@ -70,6 +73,7 @@ class _Guard:
         self._serve, self._check_ping = connection._websocket_handler, connection.check_ping_timeout
         connection.receive, connection.handle_post_request = self.receive, self.take_post
         connection._websocket_handler, connection.check_ping_timeout = self.serve, self.check_ping
+        self._flow = flow_of(connection)
 
     def receive(self, received: packet.Packet) -> None:
         if received.packet_type not in _FROM_CLIENTS:
@@ -95,13 +99,28 @@ class _Guard:
         return False
 
     def serve(self, ws: Any) -> Any:
-        self._connection.transport_socket = _socket_of(ws)
+        self._flow.socket = _socket_of(ws)
         ws.close = _quiet(ws.close)
+        ws.send = self._counted(ws.send)
         try:
             return self._serve(ws)
         except Exception as exc:  # noqa: BLE001 - a bad frame ends its connection, not more
             self._end(exc)
             return []
+
+    def _counted(self, send: Callable[..., Any]) -> Callable[..., None]:
+        """Return a send that notes the messages which the kernel has taken."""
+
+        def counted(encoded: str | bytes, **options: Any) -> None:
+            send(encoded, **options)
+            if options:  # a control frame of the driver's own
+                return
+            if isinstance(encoded, bytes):
+                self._flow.wrote(len(encoded))
+            elif encoded.startswith(MESSAGE):
+                self._flow.wrote(len(encoded) - len(MESSAGE))
+
+        return counted
 
     def _end(self, exc: Exception) -> None:
         connection = self._connection
@@ -111,14 +130,15 @@ class _Guard:
 
 def _socket_of(ws: Any) -> Any:
     """Return the socket below a driver's WebSocket: eventlet's, simple-websocket's or gevent's."""
-    sock = getattr(ws, "_sock", None) or getattr(getattr(ws, "ws", None), "sock", None)
+    inner = getattr(ws, "ws", None)
+    sock = getattr(ws, "socket", None) or getattr(ws, "_sock", None) or getattr(inner, "sock", None)
     stream = getattr(sock, "stream", None)
     return sock if stream is None else stream.handler.socket
 
 
 def _cut(connection: Any) -> None:
     """End what is blocked on a connection's socket: a peer that reads nothing would hold it."""
-    sock = getattr(connection, "transport_socket", None)
+    sock = flow_of(connection).socket
     if sock is not None:
         with contextlib.suppress(OSError):
             sock.shutdown(socket.SHUT_RDWR)

@@ -15,7 +15,7 @@ from socketprogress.server.settings import Settings
 from socketprogress.tasks import BUILT_INS
 from socketprogress.tasks.command import parse_command, run_command
 
-__all__ = ["load_definitions"]
+__all__ = ["load_definitions", "load_named"]
 
 
 def load_definitions(registry: Registry, settings: Settings) -> None:
@@ -23,20 +23,36 @@ def load_definitions(registry: Registry, settings: Settings) -> None:
 
     Raises:
         ConfigurationError: a module cannot be imported or has no task, a command cannot be read,
-            two tasks have one name, or the default task does not exist.
+            two tasks have one name, the default task does not exist, or there is no Celery
+            application for those that need one.
     """
     registry.add_all(BUILT_INS)
-    for source in settings.tasks:
-        _load(registry, source)
-    for text in settings.commands:
-        name, argv = parse_command(text)
-        registry.add(_command(name, argv, settings.root))
+    load_named(registry, settings)
     names = {definition.name for definition in registry}
     if settings.default_task not in names:
         raise ConfigurationError(
             f"the default task {settings.default_task!r} does not exist; there are: "
             + ", ".join(sorted(names))
         )
+    remote = sorted(one.name for one in registry if one.where == "celery")
+    if remote and not settings.celery:
+        raise ConfigurationError(
+            f"{', '.join(remote)} would run on Celery's workers: name the Celery application by "
+            "--celery module:app or SOCKETPROGRESS_CELERY"
+        )
+
+
+def load_named(registry: Registry, settings: Settings) -> None:
+    """Register the task functions of the modules and the commands that the settings name.
+
+    Raises:
+        ConfigurationError: as for `load_definitions`.
+    """
+    for source in settings.tasks:
+        _load(registry, source)
+    for text in settings.commands:
+        name, argv = parse_command(text)
+        registry.add(_command(name, argv, settings.root))
 
 
 def _load(registry: Registry, source: str) -> None:

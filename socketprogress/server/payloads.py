@@ -6,12 +6,12 @@ was meant, or raises `InvalidPayload` with the `field` that is to blame.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from socketprogress.core.errors import InvalidPayload
+from socketprogress.core.fields import clean, fields_of, tags_of, text_of, wrong
 from socketprogress.core.hub import Filter
 from socketprogress.core.protocol import STATUSES, check_task_id, one_line
 from socketprogress.server.settings import Settings
@@ -35,7 +35,7 @@ __all__ = [
 
 LIMIT = 200
 MOST = 1000
-INTEGERS = range(-(2**63), 2**63)
+LOG_BYTES = 256 * 1024
 OFFSETS = range(-(2**53), 2**53)
 
 
@@ -70,11 +70,15 @@ class WatchRequest:
 
 @dataclass(frozen=True, slots=True)
 class LogRequest:
-    """Which lines of which task's log; a negative offset counts from the end."""
+    """Which lines of which task's log, and how many bytes of them at most, but one line at least.
+
+    A negative offset counts from the end.
+    """
 
     task_id: str
     offset: int
     limit: int
+    bytes: int
 
 
 def start_request(data: Any, limits: Settings) -> StartRequest:
@@ -91,7 +95,7 @@ def start_request(data: Any, limits: Settings) -> StartRequest:
     )
     args = given.get("args")
     if args is not None and not isinstance(args, dict):
-        raise _wrong("args", "an object", args)
+        raise wrong("args", "an object", args)
     task_id = given.get("task_id")
     return StartRequest(
         task=text_of(given, "task", limits.max_name_chars),
@@ -103,7 +107,7 @@ def start_request(data: Any, limits: Settings) -> StartRequest:
 
 
 def list_request(data: Any, limits: Settings, *, paged: bool = True) -> ListRequest:
-    """Return what nothing or ``{status?, search?, before?, limit?}`` asks for.
+    """Return what nothing or ``{status?, search?, parent_id?, before?, limit?}`` asks for.
 
     Args:
         data: `status` is one word, several with commas between them, or a list of words.
@@ -113,11 +117,14 @@ def list_request(data: Any, limits: Settings, *, paged: bool = True) -> ListRequ
     Raises:
         InvalidPayload: with the `field`.
     """
-    names = ("status", "search", "before", "limit") if paged else ("status", "search", "limit")
+    names = ("status", "search", "parent_id", "limit", *(("before",) if paged else ()))
     given = fields_of({} if data is None else data, names, limits)
-    search = text_of(given, "search", limits.max_title_chars)
+    search = text_of(given, "search", limits.max_title_chars) or ""
+    parent_id = given.get("parent_id")
+    if parent_id is not None:
+        check_task_id(parent_id, field="parent_id")
     return ListRequest(
-        filter=Filter(_statuses(given.get("status")), one_line(search or "", len(search or ""))),
+        filter=Filter(_statuses(given.get("status")), one_line(search, len(search)), parent_id),
         before=text_of(given, "before", limits.max_name_chars) or None,
         limit=_integer(given, "limit", range(1, MOST + 1), default=LIMIT),
     )
@@ -158,98 +165,18 @@ def no_request(data: Any, limits: Settings) -> None:
 
 
 def log_request(data: Any, limits: Settings) -> LogRequest:
-    """Return what a task id or ``{task_id, offset?, limit?}`` asks for.
+    """Return what a task id or ``{task_id, offset?, limit?, bytes?}`` asks for.
 
     Raises:
         InvalidPayload: with the `field`.
     """
-    given = fields_of(data, ("task_id", "offset", "limit"), limits, short="task_id")
+    given = fields_of(data, ("task_id", "offset", "limit", "bytes"), limits, short="task_id")
     return LogRequest(
         task_id=check_task_id(given.get("task_id")),
         offset=_integer(given, "offset", OFFSETS, default=0),
         limit=_integer(given, "limit", range(1, MOST + 1), default=LIMIT),
+        bytes=_integer(given, "bytes", range(1, LOG_BYTES + 1), default=LOG_BYTES),
     )
-
-
-def clean(value: Any, *, most_deep: int, field: str | None = None) -> Any:
-    """Return a JSON value without lone surrogates, or refuse what JSON cannot carry on.
-
-    Args:
-        value: any value that a JSON parser returns.
-        most_deep: how many arrays and objects may be nested.
-        field: what to blame.
-
-    Raises:
-        InvalidPayload: too deep, not finite, an integer beyond 64 bits, or binary.
-    """
-    if isinstance(value, str):
-        return _scalar_text(value)
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, int):
-        if value not in INTEGERS:
-            raise InvalidPayload("an integer is beyond 64 bits", field=field)
-        return value
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise InvalidPayload("a number is not finite", field=field)
-        return value
-    if most_deep < 1:
-        raise InvalidPayload("the payload is nested too deeply", field=field)
-    if isinstance(value, list):
-        return [clean(item, most_deep=most_deep - 1, field=field) for item in value]
-    if isinstance(value, dict):
-        return {
-            _scalar_text(str(key)): clean(item, most_deep=most_deep - 1, field=_inner(field, key))
-            for key, item in value.items()
-        }
-    raise InvalidPayload(f"a {type(value).__name__} is no JSON value", field=field)
-
-
-def _scalar_text(text: str) -> str:
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _inner(field: str | None, key: Any) -> str:
-    name = one_line(str(key), 100)
-    # The arguments are named without the `args` around them: that is what their form calls them.
-    return name if field in {None, "args"} else f"{field}.{name}"
-
-
-def fields_of(
-    data: Any, names: tuple[str, ...], limits: Settings, *, short: str | None = None
-) -> dict[str, Any]:
-    """Return the payload's fields, cleaned; a bare text is the field `short`."""
-    if isinstance(data, str) and short is not None:
-        data = {short: data}
-    if not isinstance(data, dict):
-        raise _wrong(short, "an object", data)
-    for name in data:
-        if name not in names:
-            known, culprit = ", ".join(names) or "nothing", one_line(str(name), 100)
-            raise InvalidPayload(f"there is no {culprit!r}, only: {known}", field=culprit)
-    fields: dict[str, Any] = clean(data, most_deep=limits.max_depth)
-    return fields
-
-
-def _wrong(field: str | None, wanted: str, value: Any) -> InvalidPayload:
-    kinds = {str: "a text", dict: "an object", list: "an array", bool: "a boolean"}
-    got = "null" if value is None else kinds.get(type(value), type(value).__name__)
-    return InvalidPayload(f"{field or 'the payload'} must be {wanted}, not {got}", field=field)
-
-
-def text_of(given: Mapping[str, Any], name: str, most: int) -> str | None:
-    """Return a field that is a text of at most `most` characters, or None."""
-    value = given.get(name)
-    if value is None:
-        return None
-    if not isinstance(value, str):
-        raise _wrong(name, "a text", value)
-    if len(value) > most:
-        raise InvalidPayload(
-            f"{name} has {len(value)} characters and {most} is the most", field=name
-        )
-    return value
 
 
 def _integer(given: Mapping[str, Any], name: str, allowed: range, *, default: int) -> int:
@@ -257,7 +184,7 @@ def _integer(given: Mapping[str, Any], name: str, allowed: range, *, default: in
     if value is None:
         return default
     if not isinstance(value, int) or isinstance(value, bool):
-        raise _wrong(name, "an integer", value)
+        raise wrong(name, "an integer", value)
     if value not in allowed:
         raise InvalidPayload(
             f"{name} must be between {allowed.start} and {allowed.stop - 1}, not {value}",
@@ -266,30 +193,12 @@ def _integer(given: Mapping[str, Any], name: str, allowed: range, *, default: in
     return value
 
 
-def tags_of(value: Any, limits: Settings) -> tuple[str, ...]:
-    """Return the tags of a task, each on one line."""
-    if value is None:
-        return ()
-    if not isinstance(value, list):
-        raise _wrong("tags", "an array of texts", value)
-    if len(value) > limits.max_tags:
-        raise InvalidPayload(
-            f"there are {len(value)} tags and {limits.max_tags} is the most", field="tags"
-        )
-    for tag in value:
-        text_of({"tags": tag}, "tags", limits.max_name_chars)
-        if tag is None:
-            raise _wrong("tags", "an array of texts", tag)
-    lines = (one_line(tag, limits.max_name_chars) for tag in value)
-    return tuple(line for line in lines if line)
-
-
 def _statuses(value: Any) -> frozenset[str]:
     if value is None:
         return frozenset()
     words = value.split(",") if isinstance(value, str) else value
     if not isinstance(words, list):
-        raise _wrong("status", "a status or an array of them", value)
+        raise wrong("status", "a status or an array of them", value)
     found = []
     for word in words:
         name = word.strip() if isinstance(word, str) else word

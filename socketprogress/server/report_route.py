@@ -6,14 +6,14 @@ from typing import Any
 
 from flask import Blueprint, Response
 
+from socketprogress.core.desk import check_step
 from socketprogress.core.errors import InvalidPayload
 from socketprogress.core.protocol import check_task_id
-from socketprogress.server.access import Role, needs
+from socketprogress.core.reports import OPEN_FIELDS, REPORT_FIELDS, one_report, open_request
 from socketprogress.server.answers import answer, read_json
 from socketprogress.server.face import Face
 from socketprogress.server.payloads import fields_of
-from socketprogress.server.reporting import check_step
-from socketprogress.server.reports import OPEN_FIELDS, REPORT_FIELDS, one_report, open_request
+from socketprogress.server.principals import needs
 
 __all__ = ["add_reporting"]
 
@@ -27,7 +27,7 @@ def add_reporting(blueprint: Blueprint, face: Face) -> None:
     service = face.service
 
     @blueprint.put("/api/tasks/<task_id>")
-    @needs(Role.REPORTER)
+    @needs("open")
     def api_put(task_id: str) -> Response:
         """Create (201) or update (200) a task; its end is stored before this answers."""
         check_task_id(task_id)
@@ -35,9 +35,12 @@ def add_reporting(blueprint: Blueprint, face: Face) -> None:
         wanted = open_request(_opening(given), service.settings)
         report = one_report(_part(given, REPORT_FIELDS), service.settings)
         is_new = False
-        if service.hub.find(task_id) is None:
+        if face.permits.seek(task_id) is None:
+            wanted = face.permits.open(face.principal(), wanted)
             check_step(report, wanted.steps)
             _, is_new = service.reporting.open(wanted)
+        else:
+            face.permits.need(face.principal(), "report", task_id)
         for _, error in service.reporting.take([report], stored_within_s=STORED_WITHIN_S):
             raise error
         headers = {"Location": face.url("api_task", task_id)} if is_new else {}

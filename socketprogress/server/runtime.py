@@ -20,6 +20,7 @@ from typing import Any, Protocol, TypeVar
 from socketprogress.core.errors import ConfigurationError
 from socketprogress.server.bridge import BACKLOG, Bridge, LoopSignal
 from socketprogress.server.frames import bound_eventlet, bound_gevent, bound_simple_websocket
+from socketprogress.server.native import green_mode, log_on_loop, original_threading
 
 __all__ = ["Runtime", "Signal", "choose"]
 
@@ -51,11 +52,13 @@ class Runtime(Protocol):
     Attributes:
         mode: its name for Flask-SocketIO.
         threading: the module that makes native threads.
+        patched: whether the application has replaced `threading` itself by greenlets.
         loop_thread: the identity of the thread that the loop has; None where there is no loop.
     """
 
     mode: str
     threading: ModuleType
+    patched: bool
     loop_thread: int | None
 
     def signal(self) -> Signal:
@@ -80,13 +83,17 @@ class Runtime(Protocol):
         """Make `serve` return; callable from a signal handler and from any thread."""
 
 
-def choose(mode: str) -> Runtime:
+def choose(mode: str, *, hosted: bool = False) -> Runtime:
     """Return the runtime of an async mode.
+
+    Args:
+        mode: its name.
+        hosted: the sockets are another application's, and their drivers stay as they are.
 
     Raises:
         ConfigurationError: its packages are not installed, or there is no such mode.
     """
-    runtimes: dict[str, Callable[[], Runtime]] = {
+    runtimes: dict[str, Callable[..., Runtime]] = {
         "eventlet": EventletRuntime,
         "gevent": GeventRuntime,
         "threading": ThreadingRuntime,
@@ -94,7 +101,7 @@ def choose(mode: str) -> Runtime:
     if mode not in runtimes:
         raise ConfigurationError(f"async mode {mode!r} is none of {', '.join(runtimes)}")
     try:
-        return runtimes[mode]()
+        return runtimes[mode](hosted=hosted)
     except ImportError as exc:
         raise ConfigurationError(
             f"async mode {mode!r} needs a package that is not installed ({exc}); "
@@ -107,12 +114,14 @@ class ThreadingRuntime:
 
     mode = "threading"
     threading: ModuleType = threading
+    patched = False
     loop_thread: int | None = None
 
-    def __init__(self) -> None:
+    def __init__(self, *, hosted: bool = False) -> None:
         self._server: Any = None
         self._stopped = threading.Event()
-        bound_simple_websocket()
+        if not hosted:
+            bound_simple_websocket()
 
     def signal(self) -> Signal:
         """Return a new signal."""
@@ -179,8 +188,9 @@ class EventletRuntime:
 
     mode = "eventlet"
 
-    def __init__(self) -> None:
-        os.environ.setdefault("EVENTLET_NO_GREENDNS", "yes")
+    def __init__(self, *, hosted: bool = False) -> None:
+        if not hosted:
+            os.environ.setdefault("EVENTLET_NO_GREENDNS", "yes")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import eventlet  # noqa: PLC0415
@@ -189,10 +199,14 @@ class EventletRuntime:
             import eventlet.wsgi  # noqa: PLC0415
         self._eventlet: Any = eventlet
         self.threading: ModuleType = eventlet.patcher.original("threading")
-        bound_eventlet()
+        self.patched = green_mode("thread") == "eventlet"
+        if not hosted:
+            bound_eventlet()
         self.loop_thread: int | None = self.threading.get_ident()
         self._bridge = Bridge()
         self._stop_signal = self.signal()
+        if self.patched:
+            log_on_loop(self._is_loop, self.call_on_loop)
         eventlet.spawn(self._pump)
 
     def signal(self) -> Signal:
@@ -276,19 +290,18 @@ class GeventRuntime:
 
     mode = "gevent"
 
-    def __init__(self) -> None:
+    def __init__(self, *, hosted: bool = False) -> None:
         import gevent  # noqa: PLC0415
         import gevent.event  # noqa: PLC0415
-        import gevent.monkey  # noqa: PLC0415
         import gevent.pywsgi  # noqa: PLC0415
         import gevent.socket  # noqa: PLC0415
-        from geventwebsocket.handler import WebSocketHandler  # noqa: PLC0415
 
-        bound_gevent()
+        if not hosted:
+            bound_gevent()
         self._gevent: Any = gevent
-        self._handler: Any = WebSocketHandler
-        self.threading: ModuleType = threading
-        self.loop_thread: int | None = threading.get_ident()
+        self.threading: ModuleType = original_threading()
+        self.patched = green_mode("threading") == "gevent"
+        self.loop_thread: int | None = self.threading.get_ident()
         self._bridge = Bridge()
         self._stop_signal = self.signal()
         gevent.spawn(self._pump)
@@ -316,13 +329,15 @@ class GeventRuntime:
 
     def serve(self, app: Wsgi, listener: socket.socket, ready: Callable[[], None]) -> None:
         """Serve with pywsgi."""
+        from geventwebsocket.handler import WebSocketHandler  # noqa: PLC0415
+
         gevent = self._gevent
         listener.setblocking(False)
         green = gevent.socket.socket(
             listener.family, listener.type, fileno=os.dup(listener.fileno())
         )
         server = gevent.pywsgi.WSGIServer(
-            green, app, log=None, error_log=_Quiet(), handler_class=self._handler
+            green, app, log=None, error_log=_Quiet(), handler_class=WebSocketHandler
         )
         # gevent-websocket upgrades before it asks the application; what that would refuse it gets
         # as a plain request, and refuses.
@@ -339,7 +354,7 @@ class GeventRuntime:
         self._bridge.call(self._stop_signal.set)
 
     def _is_loop(self) -> bool:
-        return threading.get_ident() == self.loop_thread
+        return bool(self.threading.get_ident() == self.loop_thread)
 
     def _pump(self) -> None:
         while True:

@@ -5,26 +5,37 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from socketprogress.core.errors import (
     AlreadyRunning,
+    InvalidArguments,
     StoreError,
     Unavailable,
     UnknownDefinition,
     UnknownTask,
 )
 from socketprogress.core.hub import Hub
-from socketprogress.core.ports import Executor, Job, LogPage
+from socketprogress.core.ports import Dispatcher, Executor, Job, LogPage
 from socketprogress.core.protocol import check_task_id, one_line
 from socketprogress.core.registry import Definition, Registry
 from socketprogress.core.state import TaskError, TaskState
 from socketprogress.core.steps import Status, make
+from socketprogress.server.handover import HandedOver, args_for
+from socketprogress.server.metrics import Metric, Metrics
+from socketprogress.server.permits import Permits
+from socketprogress.server.policy import Policy
+from socketprogress.server.remote import Remote
 from socketprogress.server.reporting import Reporting
 from socketprogress.server.runtime import Runtime
 from socketprogress.server.settings import Settings
 from socketprogress.server.supervisor import STOPPED, Supervisor
+from socketprogress.server.uploading import Uploads
+
+if TYPE_CHECKING:
+    from socketprogress.server.cluster import Cluster
 
 __all__ = ["Service"]
 
@@ -42,10 +53,18 @@ class Service:
         settings: bounds and folders.
         runtime: how to run and to wait.
         executors: where bodies run, by the definition's `executor`.
+        policy: what somebody may do.
         spawn: starts a supervisor; `socketio.start_background_task`.
+        dispatcher: the way to the workers of `executor="celery"`, if there is one.
 
     Attributes:
+        permits: says what somebody may do and see; whoever calls for somebody asks it first.
+        cluster: the other servers, where the store is shared.
+        uploads: takes files that are sent.
         reporting: takes what reporters elsewhere say.
+        metrics: counts what happens.
+        remote: sends what workers elsewhere run.
+        gauges: returns how the server is at this moment, for its metrics.
         on_cancel: called with the id of a task whose cancellation its reporter must hear of.
     """
 
@@ -57,7 +76,9 @@ class Service:
         settings: Settings,
         runtime: Runtime,
         executors: Mapping[str, Executor],
+        policy: Policy,
         spawn: Any,
+        dispatcher: Dispatcher | None = None,
     ) -> None:
         self.hub = hub
         self.registry = registry
@@ -67,7 +88,13 @@ class Service:
         self._spawn = spawn
         self._supervisors: dict[str, Supervisor] = {}
         self._stopping = False
+        self.remote = Remote(hub, runtime, dispatcher)
+        self.permits = Permits(hub, policy)
         self.reporting = Reporting(hub, runtime, ping_timeout_s=settings.ping_timeout_s)
+        self.uploads = Uploads(hub, registry, settings, runtime, self._take_over)
+        self.cluster: Cluster | None = None
+        self.metrics = Metrics(hub.epoch)
+        self.gauges: Callable[[], list[Metric]] = list
         self.on_cancel: Callable[[str], None] = lambda _: None
 
     def start(
@@ -105,22 +132,30 @@ class Service:
         root = None if trusted else self.settings.root
         checked = definition.binding.check(args or {}, root=root, lax=lax)
         executor = self._executor_of(definition)
+        is_here = executor is not None
+        if self.cluster is not None and (task_id is not None or definition.max_running is not None):
+            task_id = task_id or self.hub.new_id()
+            elsewhere = self.cluster.claim(task_id, definition.name, definition.max_running)
+            if elsewhere is not None:
+                return elsewhere
         state, is_new = self.hub.create(
             definition.name,
             title=one_line(title or "", self.settings.max_title_chars)
             or definition.title_for(self._shown(definition, checked)),
             task_id=task_id,
             max_running=definition.max_running,
-            lease_s=LEASE_S if definition.where == "process" else None,
+            lease_s=LEASE_S if definition.where == "process" or not is_here else None,
             steps=make(dict(definition.steps)),
             unit=definition.unit,
             cancellable=definition.cancellable,
             parent_id=parent_id,
             tags=tuple(tags),
             args=checked,
+            source="server" if is_here else "celery",
+            dispatched=not is_here,
         )
         if is_new:
-            self._run(self._job(definition, state), executor)
+            self._launch(definition, state, executor)
         return state
 
     def cancel(self, task_id: str) -> TaskState:
@@ -128,20 +163,33 @@ class Service:
 
         Raises:
             UnknownTask, TaskEnded, NotCancellable.
+            Unavailable: another server runs it, and cannot be told.
         """
+        if self.cluster is not None and self.hub.is_foreign(task_id):
+            return self.cluster.cancel(task_id)
         state = self.hub.request_cancel(task_id)
         supervisor = self._supervisors.get(task_id)
         if supervisor is not None:
             supervisor.cancel()
+        elif self.uploads.cancel(task_id):
+            state = self.hub.get(task_id)
         else:
             self.on_cancel(task_id)
+            self.remote.cancel(state)
         return state
+
+    def abandon(self, task_id: str) -> None:
+        """End the work of a task that another server speaks for now."""
+        supervisor = self._supervisors.get(task_id)
+        if supervisor is not None:
+            supervisor.cancel()
 
     def retry(self, task_id: str) -> TaskState:
         """Start an ended task's work again as a new task and return its state.
 
         Raises:
             UnknownTask, UnknownDefinition, AlreadyRunning.
+            InvalidArguments: it worked on an upload, which is gone with its end.
         """
         old = self.hub.get(task_id)
         if not old.ended:
@@ -149,11 +197,21 @@ class Service:
                 f"task {task_id} is {old.status.value}: cancel it before you retry it",
                 running=[task_id],
             )
-        if old.source != "server":
+        if old.source != "server" and not old.dispatched:
             raise UnknownDefinition(f"task {task_id} ran elsewhere: start it there again")
+        if old.uploaded:
+            field = self._file_field(old.name)
+            raise InvalidArguments("the uploaded file is gone: upload it again", field=field)
         return self.start(
             old.name, old.args, title=old.title, tags=old.tags, parent_id=old.parent_id
         )
+
+    def _file_field(self, name: str) -> str:
+        """Return which argument a definition's file is; of an upload for none, the form's field."""
+        try:
+            return self.registry.get(name).binding.file or "file"
+        except UnknownDefinition:
+            return "file"
 
     def log_page(self, task_id: str, *, offset: int = 0, limit: int = 200) -> LogPage:
         """Return a part of a task's log; a negative offset counts from the end.
@@ -195,6 +253,7 @@ class Service:
     def close(self) -> None:
         """End everything that runs or waits within the grace, booked as `shutdown`."""
         self._stopping = True
+        self.uploads.close()
         for supervisor in list(self._supervisors.values()):
             supervisor.stop()
         deadline = time.monotonic() + self.settings.grace_s
@@ -204,7 +263,7 @@ class Service:
         while self._supervisors and time.monotonic() < deadline:
             self._runtime.sleep(0.01)
         for task_id in self.hub.active():
-            if self.hub.get(task_id).source == "server":
+            if self.hub.get(task_id).source == "server" and not self.hub.is_foreign(task_id):
                 self.hub.end(task_id, Status.CANCELLED, error=STOPPED)
         self.reporting.stop()
 
@@ -216,11 +275,21 @@ class Service:
             return False
         return True
 
-    def _executor_of(self, definition: Definition) -> Executor:
+    def _executor_of(self, definition: Definition) -> Executor | None:
+        """Return who runs a definition here; None where workers elsewhere do."""
         executor = self._executors.get(definition.where)
         if executor is None:
-            raise Unavailable(f"this server has no {definition.where!r} executor")
+            self.remote.check(definition.name)
         return executor
+
+    def _launch(self, definition: Definition, state: TaskState, executor: Executor | None) -> None:
+        job = self._job(definition, state)
+        if executor is None:
+            if self.cluster is not None:  # whoever begins it shall find it there
+                self.cluster.settle()
+            self.remote.send(definition.name, job)
+        else:
+            self._run(job, Supervisor(job, executor, self.hub, self._runtime))
 
     def _shown(self, definition: Definition, args: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments as a title has them: paths from the root on."""
@@ -245,8 +314,20 @@ class Service:
             timeout_s=definition.timeout_s,
         )
 
-    def _run(self, job: Job, executor: Executor) -> None:
-        supervisor = Supervisor(job, executor, self.hub, self._runtime)
+    def _take_over(
+        self, definition: Definition, state: TaskState, file: Path, on_over: Callable[[], None]
+    ) -> None:
+        """Have a definition work on the file that its task has begun with."""
+        executor = self._executors[definition.where]  # the plan has refused all others
+        job = replace(self._job(definition, state), args=args_for(definition, state, file))
+        supervisor = HandedOver(job, executor, self.hub, self._runtime, on_over=on_over)
+        self._run(job, supervisor)
+        if self._stopping:
+            supervisor.stop()
+        elif self.hub.get(state.task_id).cancel_requested:
+            supervisor.cancel()
+
+    def _run(self, job: Job, supervisor: Supervisor) -> None:
         self._supervisors[job.task_id] = supervisor
 
         def supervise() -> None:

@@ -34,6 +34,11 @@ class Backlog:
     def __bool__(self) -> bool:
         return bool(self.states or self.logs or self.deleted or self.meta or self.callbacks)
 
+    @property
+    def size(self) -> int:
+        """The number of tasks that wait, with their states, their lines or to be forgotten."""
+        return len(self.states.keys() | self.logs.keys() | self.deleted)
+
     def save(self, state: TaskState, on_saved: Callable[[], None] | None) -> None:
         """Take a task's newest state; one that has ended stays so."""
         self.states[state.task_id] = newest(self.states.get(state.task_id), state)

@@ -12,7 +12,7 @@ import msgspec
 
 from socketprogress.core.state import TaskState
 
-__all__ = ["decode_lines", "decode_state", "encode_lines", "encode_state"]
+__all__ = ["decode_lines", "decode_news", "decode_state", "encode_lines", "encode_state"]
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +26,7 @@ def _plain(value: Any) -> Any:
 _encoder = msgspec.json.Encoder(enc_hook=_plain)
 _state_decoder = msgspec.json.Decoder(TaskState)
 _lines_decoder = msgspec.json.Decoder(list[str])
+_news_decoder = msgspec.json.Decoder(list[TaskState | str])
 
 
 def encode_state(state: TaskState) -> bytes:
@@ -47,6 +48,18 @@ def decode_state(blob: bytes) -> TaskState:
         return _state_decoder.decode(blob)
     except ValueError:  # lone surrogates are read by the standard library only
         return msgspec.convert(json.loads(blob), TaskState)
+
+
+def decode_news(blob: bytes) -> list[TaskState | str]:
+    """Return what an entry of a feed tells: states, or the ids of tasks whose states are large.
+
+    Raises:
+        ValueError: it is no such list.
+    """
+    try:
+        return _news_decoder.decode(blob)
+    except ValueError:
+        return msgspec.convert(json.loads(blob), list[TaskState | str])
 
 
 def encode_lines(lines: Sequence[str]) -> bytes:

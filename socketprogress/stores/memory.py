@@ -18,6 +18,9 @@ __all__ = ["MemoryStore"]
 class MemoryStore:
     """Keeps tasks in this process's memory; a `Store`."""
 
+    save_every_s = 0.5
+    is_shared = False
+
     def __init__(self, *, threading: Threading = stdlib_threading) -> None:
         self._lock = threading.Lock()
         self._states: dict[str, TaskState] = {}
@@ -91,6 +94,10 @@ class MemoryStore:
     def problem(self) -> str | None:
         """Return None: memory never refuses."""
         return None
+
+    def lag(self) -> tuple[int, float]:
+        """Return that nothing waits."""
+        return 0, 0.0
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Call back whom it owes a call, and stop."""

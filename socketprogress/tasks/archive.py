@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from socketprogress.core.arguments import ExistingPath
 from socketprogress.core.errors import TaskFailure
 from socketprogress.core.registry import task
 from socketprogress.core.reporter import Reporter
@@ -20,6 +19,7 @@ from socketprogress.tasks.files import (
     Ration,
     Skips,
     Tree,
+    WithinRoot,
     finished,
     scan,
     shown,
@@ -40,7 +40,7 @@ __all__ = ["archive"]
 @task(title="Archive {path}", steps={"Scan": 5, "Pack": 70, "Verify": 25}, unit="file")
 def archive(
     progress: Reporter,
-    path: ExistingPath | None = None,
+    path: WithinRoot = None,
     format: Format = "zip",
     *,
     root: Path,

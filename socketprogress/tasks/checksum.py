@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from socketprogress.core.arguments import ExistingPath
 from socketprogress.core.registry import task
 from socketprogress.core.reporter import Reporter
 from socketprogress.tasks.files import (
@@ -21,6 +20,7 @@ from socketprogress.tasks.files import (
     Ration,
     Skips,
     Tree,
+    WithinRoot,
     finished,
     scan,
     shown,
@@ -46,7 +46,7 @@ ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\r": "\\r"})
 @task(title="Checksum {path}", steps={"Scan": 5, "Hash": 90, "Report": 5}, unit="file")
 def checksum(
     progress: Reporter,
-    path: ExistingPath | None = None,
+    path: WithinRoot = None,
     algorithm: Algorithm = "sha256",
     *,
     root: Path,

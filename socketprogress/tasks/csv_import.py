@@ -12,7 +12,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from socketprogress.core.arguments import ExistingPath
 from socketprogress.core.errors import TaskFailure
 from socketprogress.core.registry import task
 from socketprogress.core.reporter import Reporter
@@ -24,7 +23,7 @@ from socketprogress.tasks.csv_layout import (
     sniff,
 )
 from socketprogress.tasks.csv_table import Table
-from socketprogress.tasks.files import finished, open_one, shown
+from socketprogress.tasks.files import FileInRoot, finished, open_one, shown
 
 __all__ = ["csv_import"]
 
@@ -36,7 +35,7 @@ RAGGED_LOGGED = 20
 
 @task(title="Import {path}", steps={"Sniff": 2, "Load": 45, "Index": 20, "Profile": 33}, unit="B")
 def csv_import(
-    progress: Reporter, path: ExistingPath, table: str | None = None, *, root: Path
+    progress: Reporter, path: FileInRoot, table: str | None = None, *, root: Path
 ) -> dict[str, Any]:
     """Load a CSV file into a SQLite table, index it and profile its columns.
 

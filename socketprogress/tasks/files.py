@@ -14,22 +14,36 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
+import msgspec
+
+from socketprogress.core.arguments import ExistingPath
 from socketprogress.core.errors import TaskFailure
 from socketprogress.core.reporter import Reporter
 
 __all__ = [
     "Entry",
     "Fence",
+    "FileInRoot",
     "LeftOut",
     "Ration",
     "Skips",
     "Tree",
+    "WithinRoot",
     "finished",
     "open_one",
     "scan",
     "shown",
 ]
+
+FileInRoot = Annotated[ExistingPath, msgspec.Meta(description="A file in the root folder.")]
+WithinRoot = (
+    Annotated[
+        ExistingPath, msgspec.Meta(description="In the root folder; empty stands for all of it.")
+    ]
+    | None
+)
 
 READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 SKIPS_LOGGED = 100

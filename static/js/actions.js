@@ -1,7 +1,7 @@
 /** Cancel, which asks once more, and Retry: on rows and on a task's own page. */
 
 import { byId } from "./dom.js";
-import { alertUser, announce } from "./signs.js";
+import { alertUser, announce, sentence } from "./signs.js";
 
 /** @typedef {import("./connection.js").Connection} Connection */
 /** @typedef {import("./types.js").Task} Task */
@@ -33,8 +33,8 @@ export function enableActions(root, connection, handlers) {
     const id = /** @type {HTMLElement | null} */ (form.closest("[data-task-id]"))?.dataset.taskId;
     if (id === undefined || (action !== "cancel" && action !== "retry")) return;
     event.preventDefault();
-    const button = form.querySelector("button");
-    if (button?.getAttribute("aria-disabled") === "true") return;
+    const dim = form.querySelector("button")?.getAttribute("aria-disabled") === "true";
+    if (action === "cancel" && dim) return;
     alertUser("");
     if (action === "cancel") askToCancel(id, connection, handlers);
     else void retry(id, connection, handlers);
@@ -61,7 +61,7 @@ async function cancel(id, connection, handlers) {
     announce("Cancelling");
   } catch (error) {
     if (before !== undefined) handlers.cancelled(before);
-    alertUser(`Not cancelled. ${/** @type {Error} */ (error).message}`);
+    alertUser(`Not cancelled. ${sentence(/** @type {Error} */ (error).message)}`);
   }
 }
 
@@ -72,6 +72,6 @@ async function retry(id, connection, handlers) {
     announce("Started again");
     handlers.retried(ack.task_id);
   } catch (error) {
-    alertUser(`Not started again. ${/** @type {Error} */ (error).message}`);
+    alertUser(`Not started again. ${sentence(/** @type {Error} */ (error).message)}`);
   }
 }

@@ -8,9 +8,13 @@ import { io } from "./vendor/socket.io.esm.min.js";
 /** @typedef {"live" | "reconnecting" | "refused"} Sign */
 
 const ACK_TIMEOUT_MS = 10_000;
+const CONNECT_MS = 8_000;
 const ARRIVAL_MS = 10_000;
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 15_000;
+const BEAT_MS = 2_000;
+const ASLEEP_MS = 10_000;
+const PROBE_MS = 3_000;
 const PASSING = new Set(["no_answer", "rate_limited", "unavailable"]);
 
 /** A request that the server refused, or that never reached it or its answer never us. */
@@ -39,24 +43,38 @@ export class Connection {
   /** @type {(sign: Sign, message: string) => void} */
   #onSign;
 
+  #leaving = new AbortController();
+
   /**
-   * @param {Page} page
+   * @param {Pick<Page, "namespace" | "socket_path">} page
    * @param {(sign: Sign, message: string) => void} onSign called whenever the state changes
+   * @param {{ origin?: string, token?: string }} [to] another server than the page's, and what it
+   *   is shown in the cookie's stead
    */
-  constructor(page, onSign) {
+  constructor(page, onSign, { origin = "", token = "" } = {}) {
     this.#onSign = onSign;
-    this.#socket = io(page.namespace, {
+    this.#socket = io(origin + page.namespace, {
       path: page.socket_path,
+      auth: { confirms: true, batches: true, ...(token === "" ? {} : { token }) },
+      forceNew: true,
       transports: ["websocket", "polling"],
       tryAllTransports: true,
+      timeout: CONNECT_MS,
       reconnectionDelay: FIRST_WAIT_MS,
       reconnectionDelayMax: LONGEST_WAIT_MS / 3,
       autoConnect: false,
     });
+    // The server keeps no more on the way than the connection carries: it asks what has arrived.
+    this.#socket.onAny((...args) => {
+      const confirm = args.at(-1);
+      if (typeof confirm === "function") confirm();
+    });
     this.#socket.on("connect", () => this.#connected());
     this.#socket.on("disconnect", (reason) => this.#disconnected(reason));
     this.#socket.on("connect_error", (error) => this.#refused(error));
-    window.addEventListener("online", () => this.#soon(0));
+    const { signal } = this.#leaving;
+    window.addEventListener("online", () => this.#soon(0), { signal });
+    onWaking(() => void this.#woken(), signal);
   }
 
   /** @returns {boolean} whether a request can be sent now */
@@ -68,9 +86,29 @@ export class Connection {
     this.#socket.connect();
   }
 
+  /** Leave for good. */
+  close() {
+    this.#leaving.abort();
+    clearTimeout(this.#timer);
+    this.#watches = [];
+    this.#socket.disconnect();
+  }
+
   /** @param {string} event @param {(payload: any) => void} handler */
   on(event, handler) {
     this.#socket.on(event, handler);
+    // The server puts the states of several tasks into one message, as a message costs more than a state.
+    if (event === "progress_update") {
+      this.#socket.on("progress_updates", (/** @type {unknown[]} */ states) => {
+        for (const state of states) {
+          try {
+            handler(state);
+          } catch (error) {
+            reportError(error); // the others have their own
+          }
+        }
+      });
+    }
   }
 
   /** @param {() => Promise<void>} watch run now if connected, and on every connect from now on */
@@ -106,6 +144,21 @@ export class Connection {
     return ack;
   }
 
+  /** After a sleep the connection may be dead without knowing it: ask, and see all that was missed. */
+  async #woken() {
+    if (!this.live) {
+      this.#waitMs = FIRST_WAIT_MS;
+      this.#soon(0);
+      return;
+    }
+    try {
+      await this.#socket.timeout(PROBE_MS).emitWithAck("list_tasks", { limit: 1 });
+      for (const watch of this.#watches) this.#run(watch);
+    } catch {
+      if (this.live) this.#socket.disconnect().connect();
+    }
+  }
+
   #connected() {
     this.#waitMs = FIRST_WAIT_MS;
     this.#arrived();
@@ -139,7 +192,7 @@ export class Connection {
     this.#arrived();
     const code = error.data?.code;
     if (code === "unauthorized" || code === "forbidden") {
-      this.#onSign("refused", `Disconnected: ${error.message}. Load the page again to sign in.`);
+      this.#onSign("refused", `Disconnected: ${error.message}.`);
       return;
     }
     this.#lost(!this.#socket.active);
@@ -147,6 +200,7 @@ export class Connection {
 
   /** @param {boolean} forGood whether the library will not connect again by itself */
   #lost(forGood) {
+    if (this.#leaving.signal.aborted) return;
     this.#onSign("reconnecting", "Disconnected from the server. Reconnecting…");
     if (forGood) this.#soon(this.#backOff());
   }
@@ -160,8 +214,30 @@ export class Connection {
   /** @param {number} waitMs */
   #soon(waitMs) {
     clearTimeout(this.#timer);
+    if (this.#leaving.signal.aborted) return;
     this.#timer = window.setTimeout(() => {
       if (!this.live) this.#socket.connect();
     }, waitMs);
   }
+}
+
+/**
+ * Call back when the page goes on after it was frozen, or its machine asleep: timers that are late
+ * tell of it even where no event does.
+ * @param {() => void} wake
+ * @param {AbortSignal} signal ends it
+ */
+function onWaking(wake, signal) {
+  let beatAt = Date.now();
+  const look = () => {
+    const now = Date.now();
+    const slept = now - beatAt > ASLEEP_MS;
+    beatAt = now;
+    if (slept) wake();
+  };
+  const beat = setInterval(look, BEAT_MS);
+  signal.addEventListener("abort", () => clearInterval(beat));
+  document.addEventListener("visibilitychange", look, { signal });
+  document.addEventListener("resume", wake, { signal });
+  window.addEventListener("pageshow", (event) => event.persisted && wake(), { signal });
 }

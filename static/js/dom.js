@@ -17,15 +17,16 @@ export function data(id) {
 }
 
 /**
- * @param {ParentNode} root
+ * @param {ParentNode} root of a task, or of a part of it
  * @param {string} [attribute] what names them; parts within parts have another
- * @returns {Map<string, Element>} its elements by name
+ * @returns {Map<string, Element>} its elements by name, without those of tasks in a list within
  */
 export function partsOf(root, attribute = "data-part") {
   /** @type {Map<string, Element>} */
   const parts = new Map();
+  const within = root.querySelector("[data-task-id]")?.parentElement ?? null;
   for (const element of root.querySelectorAll(`[${attribute}]`)) {
-    parts.set(element.getAttribute(attribute) ?? "", element);
+    if (!within?.contains(element)) parts.set(element.getAttribute(attribute) ?? "", element);
   }
   return parts;
 }

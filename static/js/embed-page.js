@@ -10,7 +10,9 @@ import { TaskView } from "./taskview.js";
 
 const view = data("view");
 const id = view.task_id;
-const connection = new Connection(data("page"), showConnection);
+// A cookie of ours is none of a frame's in another site's page.
+const token = new URLSearchParams(location.search).get("token") ?? "";
+const connection = new Connection(data("page"), showConnection, { token });
 const tasks = new Tasks();
 const main = new TaskView(byId("task"));
 const milestones = new Milestones(view.shown);

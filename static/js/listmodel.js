@@ -1,11 +1,15 @@
 /** The list's state and its painting: the watched tasks, the counts, the filters. */
 
+import { setFavicon, setTitle } from "./attention.js";
 import { Chips, activeOf } from "./chips.js";
 import { byId } from "./dom.js";
-import { ended, words } from "./format.js";
+import { ended } from "./format.js";
 import { nextFrame } from "./frame.js";
+import { Hold } from "./hold.js";
+import { Nearby } from "./nearby.js";
+import { steady } from "./order.js";
 import { Rows } from "./rows.js";
-import { alertUser, announce, announceFailure } from "./signs.js";
+import { alertUser } from "./signs.js";
 import { Tasks, fitting } from "./state.js";
 
 /** @typedef {import("./types.js").Task} Task */
@@ -15,32 +19,53 @@ import { Tasks, fitting } from "./state.js";
 
 const REWATCH_MS = 300;
 const FIRST_ROWS = 200;
-const MOST_ROWS = 1_000;
+const MOST_ROWS = 3_000;
+const ROWS_A_FRAME = 100;
+
+/**
+ * @typedef {object} View
+ * @property {Filters} filters
+ * @property {string | null} next
+ * @property {Counts} counts
+ * @property {string} list_url
+ */
 
 /** What the list shows. */
 export class ListModel {
   #connection;
   #rows;
+  #nearby;
+  #hold = new Hold(byId("tasks"));
   #chips = new Chips(byId("chips"));
   #tasks = new Tasks();
-  /** @type {Counts} */
+  /** @type {Set<string>} whose rows are to be painted anew */
+  #changed = new Set();
+  #rearranged = true;
+  #held = false;
   #counts;
   #next;
   #listUrl;
   #asked = 0;
   #rewatch = 0;
   #ready = false;
-  /** @type {Filters} */
+  #onEnd;
   filters;
 
   /**
    * @param {Connection} connection
-   * @param {{ filters: Filters, next: string | null, counts: Counts, list_url: string }} view
+   * @param {View} view as rendered
    * @param {(id: string) => string} taskUrl
+   * @param {(task: Task) => void} onEnd told of each end that this page sees
    */
-  constructor(connection, view, taskUrl) {
+  constructor(connection, view, taskUrl, onEnd) {
     this.#connection = connection;
-    this.#rows = new Rows(byId("tasks"), taskUrl);
+    this.#onEnd = onEnd;
+    this.#nearby = new Nearby(
+      connection,
+      (id) => this.#isActive(id),
+      (task) => this.take(task),
+    );
+    this.#rows = new Rows(byId("tasks"), taskUrl, this.#nearby);
     this.filters = view.filters;
     this.#counts = view.counts;
     this.#next = view.next;
@@ -64,7 +89,8 @@ export class ListModel {
     this.#counts = ack.counts;
     this.#next = page.next ?? null;
     this.#ready = true;
-    this.#paintSoon();
+    this.#nearby.reconnected();
+    this.#arrangeSoon();
   }
 
   /** @param {Filters} filters */
@@ -81,11 +107,13 @@ export class ListModel {
   update({ tasks, removed, counts }) {
     for (const task of tasks) this.#accept(task);
     for (const id of removed) this.#tasks.delete(id);
+    if (removed.length > 0) this.#rearranged = true;
     this.#counts = counts;
     this.#paintSoon();
+    this.#showActive();
   }
 
-  /** @param {Task} update of a task that this page started */
+  /** @param {Task} update of a task that is on the screen, or that this page started */
   progress(update) {
     if (this.#tasks.get(update.task_id) === undefined) return;
     this.#accept(update);
@@ -94,7 +122,7 @@ export class ListModel {
 
   /** @param {Task} task a snapshot, or what we believe it will be */
   take(task) {
-    this.#tasks.take(task);
+    this.#note(task.task_id, () => this.#tasks.take(task));
     this.#paintSoon();
   }
 
@@ -104,7 +132,7 @@ export class ListModel {
       const ack = await this.#connection.request("list_tasks", query);
       for (const task of ack.tasks) this.#tasks.take(task);
       this.#next = ack.next;
-      this.#paintSoon();
+      this.#arrangeSoon();
     } catch (error) {
       alertUser(/** @type {Error} */ (error).message);
     }
@@ -112,19 +140,42 @@ export class ListModel {
 
   tick() {
     this.#rows.tick();
+    if (this.#held && !this.#hold.on) this.#arrangeSoon();
   }
 
   /** @param {Task} task */
   #accept(task) {
     const before = this.#tasks.get(task.task_id);
-    if (this.#tasks.update(task) === "epoch") {
+    const outcome = this.#note(task.task_id, () => this.#tasks.update(task));
+    if (outcome === "epoch") {
       clearTimeout(this.#rewatch);
       this.#rewatch = window.setTimeout(() => void this.watch().catch(() => {}), REWATCH_MS);
     } else if (before !== undefined && ended(task) && !ended(before)) {
-      const news = `${before.title ?? "A task"}: ${words(task)}`;
-      if (task.status === "failed") announceFailure(news);
-      else announce(news);
+      this.#onEnd({ ...before, ...task });
     }
+  }
+
+  /**
+   * @template Result
+   * @param {string} id
+   * @param {() => Result} change its state
+   * @returns {Result}
+   */
+  #note(id, change) {
+    const before = this.#tasks.get(id);
+    const result = change();
+    const after = this.#tasks.get(id);
+    this.#changed.add(id);
+    if (before?.status !== after?.status || before?.created_at !== after?.created_at) {
+      this.#rearranged = true;
+    }
+    return result;
+  }
+
+  /** @param {string} id @returns {boolean} */
+  #isActive(id) {
+    const task = this.#tasks.get(id);
+    return task !== undefined && !ended(task);
   }
 
   /** @returns {Record<string, string>} */
@@ -133,20 +184,55 @@ export class ListModel {
     return { ...(status ? { status } : {}), ...(search ? { search } : {}) };
   }
 
+  #arrangeSoon() {
+    this.#rearranged = true;
+    this.#paintSoon();
+    this.#showActive();
+  }
+
+  #showActive() {
+    const active = activeOf(this.#counts);
+    setTitle(active > 0 ? `${active} active · socketprogress` : "socketprogress");
+    setFavicon(active > 0 ? "active" : "idle");
+  }
+
   #paintSoon() {
     if (this.#ready) nextFrame(this, () => this.#paint());
-    const active = activeOf(this.#counts);
-    document.title = active > 0 ? `${active} active · socketprogress` : "socketprogress";
   }
 
   #paint() {
+    if (this.#rearranged) this.#arrange();
+    else this.#update();
+    this.#chips.show(this.#counts, this.filters.status ?? "");
+  }
+
+  /**
+   * Paint the rows that changed, the rest of very many in the next frame. Those that nobody sees are
+   * counted for themselves: they keep none waiting that is on the screen.
+   */
+  #update() {
+    const left = { seen: ROWS_A_FRAME, unseen: ROWS_A_FRAME };
+    for (const id of this.#changed) {
+      if (left[this.#nearby.sees(id) ? "seen" : "unseen"]-- <= 0) continue;
+      const task = this.#tasks.get(id);
+      if (task !== undefined) this.#rows.update(task);
+      this.#changed.delete(id);
+    }
+    if (this.#changed.size > 0) this.#paintSoon();
+  }
+
+  #arrange() {
+    this.#rearranged = false;
+    this.#changed.clear();
+    this.#held = this.#hold.on;
     if (this.#tasks.trim(MOST_ROWS)) this.#next = null;
-    const tasks = fitting(this.#tasks.ordered(), this.filters.status);
+    const fit = fitting(this.#tasks.ordered(), this.filters.status);
+    const tasks = this.#held ? steady(this.#rows.order, fit) : fit;
     this.#rows.show(tasks);
+    this.#nearby.settleSoon();
     const filtered = Boolean(this.filters.status ?? "") || Boolean(this.filters.search ?? "");
     byId("empty").hidden = tasks.length > 0 || filtered;
     byId("nothing").hidden = tasks.length > 0 || !filtered;
     byId("more").hidden = this.#next === null;
-    this.#chips.show(this.#counts, this.filters.status ?? "");
   }
 }

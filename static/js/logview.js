@@ -6,9 +6,13 @@ import { LogBuffer } from "./logbuffer.js";
 
 const MOST_LINES = 2_000;
 const PIECE = 1_000;
+const LEAST_BYTES = 1_500;
+const MOST_BYTES = 64_000;
+const QUICK_MS = 400;
+const SLOW_MS = 1_500;
 
 /** @typedef {{ lines: string[], next_offset: number }} Piece */
-/** @typedef {(offset: number, limit: number) => Promise<Piece>} Fetch */
+/** @typedef {(offset: number, limit: number, bytes: number) => Promise<Piece>} Fetch */
 
 /** The log panel. It lies bottom up (CSS), so that it stays at the end without any measuring. */
 export class LogView {
@@ -18,6 +22,7 @@ export class LogView {
   #latest = byId("log-latest");
   #fetch;
   #fetching = false;
+  #bytes = LEAST_BYTES;
   /** @type {string[]} */
   #fresh = [];
 
@@ -33,6 +38,11 @@ export class LogView {
       { root: this.#box, rootMargin: "0px 0px 24px 0px" },
     );
     follow.observe(byId("log-end"));
+  }
+
+  /** @returns {readonly string[]} the newest lines */
+  get lines() {
+    return this.#buffer.lines;
   }
 
   /** @param {number} offset @param {string[]} lines */
@@ -55,9 +65,22 @@ export class LogView {
     }
   }
 
+  /**
+   * Fetch a piece that the connection carries in a moment: a large one would hold up the progress.
+   * @param {number} offset @param {number} limit @returns {Promise<Piece>}
+   */
+  async #piece(offset, limit) {
+    const asked = performance.now();
+    const piece = await this.#fetch(offset, limit, this.#bytes);
+    const tookMs = performance.now() - asked;
+    const times = tookMs < QUICK_MS ? 2 : tookMs > SLOW_MS ? 0.5 : 1;
+    this.#bytes = Math.min(Math.max(this.#bytes * times, LEAST_BYTES), MOST_BYTES);
+    return piece;
+  }
+
   /** @returns {Promise<boolean>} whether there may be more */
   async #fetchOn() {
-    const { lines, next_offset } = await this.#fetch(this.#buffer.end, PIECE);
+    const { lines, next_offset } = await this.#piece(this.#buffer.end, PIECE);
     const offset = next_offset - lines.length;
     const missing = offset - this.#buffer.end;
     if (missing > 0 && lines.length > 0) {
@@ -77,10 +100,17 @@ export class LogView {
   }
 
   async #earlier() {
-    const wanted = Math.max(this.#buffer.start - PIECE, 0);
-    const { lines, next_offset } = await this.#fetch(wanted, this.#buffer.start - wanted);
-    const from = next_offset - lines.length;
-    const older = lines.slice(0, Math.max(this.#buffer.start - from, 0));
+    const { start } = this.#buffer;
+    /** @type {string[]} */
+    const older = [];
+    let from = Math.max(start - PIECE, 0);
+    for (let at = from; at < start; ) {
+      const { lines, next_offset } = await this.#piece(at, start - at);
+      if (lines.length === 0) break;
+      if (older.length === 0) from = next_offset - lines.length;
+      older.push(...lines.slice(0, Math.max(start - next_offset + lines.length, 0)));
+      at = next_offset;
+    }
     this.#lines.prepend(...older.map(lineNode));
     this.#buffer.start = older.length === 0 ? 0 : from;
     byId("log-earlier").hidden = this.#buffer.start === 0;

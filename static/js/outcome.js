@@ -22,6 +22,13 @@ function showError(error) {
   byId("error-message").textContent = error?.message ?? "";
 }
 
+/** @param {string} text "" when there is none; it stays folded until somebody wants it */
+export function showTraceback(text) {
+  byId("traceback").hidden = text === "";
+  const box = byId("traceback-text");
+  if (box.textContent !== text) box.textContent = text;
+}
+
 /** @param {unknown} result */
 function showResult(result) {
   byId("result").hidden = result === null;

@@ -2,7 +2,9 @@
 
 import { data } from "./dom.js";
 
-const aheadS = data("page").now - Date.now() / 1000;
+const OF_A_HOST = "socketprogress-page";
+const block = document.getElementById(OF_A_HOST) === null ? "page" : OF_A_HOST;
+const aheadS = data(block).now - Date.now() / 1000;
 
 /** @returns {number} Unix seconds */
 export function serverNow() {

@@ -1,6 +1,7 @@
 /** The start forms: checked here for shape, by the server for sense, sent over the connection. */
 
 import { readArguments } from "./fields.js";
+import { clearErrors, fieldsOf, showFieldError } from "./formfields.js";
 
 /** @typedef {import("./connection.js").Connection} Connection */
 /** @typedef {import("./connection.js").RequestError} RequestError */
@@ -21,6 +22,7 @@ export function enableStart(form, connection, started) {
     event.preventDefault();
     if (busy) return;
     clearErrors(form);
+    form.querySelector('[data-part="started"]')?.replaceChildren();
     busy = true;
     try {
       const args = readArguments(fieldsOf(form));
@@ -46,51 +48,9 @@ function makeId() {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** @param {HTMLFormElement} form @returns {import("./fields.js").Field[]} */
-function fieldsOf(form) {
-  const boxes = /** @type {NodeListOf<HTMLElement>} */ (form.querySelectorAll("[data-field]"));
-  return Array.from(boxes, (box) => {
-    const control = controlIn(box);
-    return {
-      name: box.dataset.field ?? "",
-      kind: box.dataset.kind ?? "string",
-      required: "required" in box.dataset,
-      raw: rawOf(control),
-      checked: control.type === "checkbox" ? control.checked : undefined,
-    };
-  });
-}
-
-/** @param {HTMLInputElement} control @returns {string} */
-function rawOf(control) {
-  const chosen = control instanceof HTMLSelectElement ? control.selectedOptions[0] : null;
-  return chosen === null ? control.value : (chosen?.dataset.json ?? "");
-}
-
-/** @param {Element} box @returns {HTMLInputElement} also stands for a select and a textarea */
-function controlIn(box) {
-  const control = box.querySelector("input, select, textarea");
-  return /** @type {HTMLInputElement} */ (control);
-}
-
-/** @param {HTMLFormElement} form */
-function clearErrors(form) {
-  for (const line of form.querySelectorAll(".field-error")) line.textContent = "";
-  for (const control of form.querySelectorAll("[aria-invalid]")) {
-    control.removeAttribute("aria-invalid");
-  }
-  form.querySelector('[data-part="started"]')?.replaceChildren();
-}
-
 /** @param {HTMLFormElement} form @param {string | undefined} field @param {string} message */
 function showError(form, field, message) {
-  const name = field?.split(".")[0] ?? "";
-  const box = form.querySelector(`[data-field="${CSS.escape(name)}"]`);
-  const line = (box ?? form).querySelector(box ? ".field-error" : '[data-part="form-error"]');
+  if (showFieldError(form, field, message)) return;
+  const line = form.querySelector('[data-part="form-error"]');
   if (line !== null) line.textContent = message;
-  if (box === null) return;
-  const control = controlIn(box);
-  control.setAttribute("aria-invalid", "true");
-  control.focus();
 }
-

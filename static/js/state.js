@@ -117,15 +117,35 @@ export function elapsed(task, now) {
 }
 
 /**
- * Leave out what holds no longer: the rate and the time left of a task that has stood still for
- * longer than its rate allows for.
+ * Say what of a task still holds: the time left has shrunk since the last update, and without
+ * counts that go on as its rate allows for, there is neither rate nor time left. How long such
+ * tasks usually take holds all the same.
  * @param {Task} task
  * @param {number} now the server's time
  * @returns {Task}
  */
 export function credible(task, now) {
-  const patience = Math.max(STILL_S, STILL_UNITS / (task.rate ?? 0));
-  return silence(task, now) > patience ? { ...task, rate: null, eta_s: null } : task;
+  const passed = silence(task, now);
+  const still = passed > Math.max(STILL_S, STILL_UNITS / (task.rate ?? 0));
+  const rate = still ? null : task.rate;
+  const elapsed_s = elapsed(task, now);
+  const over = (task.eta_high_s ?? Infinity) < passed;
+  if (over || (still && task.progress !== null)) {
+    return { ...task, rate, elapsed_s, eta_s: null, eta_low_s: null, eta_high_s: null };
+  }
+  return {
+    ...task,
+    rate,
+    elapsed_s,
+    eta_s: less(task.eta_s, passed),
+    eta_low_s: less(task.eta_low_s, passed),
+    eta_high_s: less(task.eta_high_s, passed),
+  };
+}
+
+/** @param {number | null | undefined} seconds @param {number} passed @returns {number | null} */
+function less(seconds, passed) {
+  return seconds === null || seconds === undefined ? null : Math.max(seconds - passed, 0);
 }
 
 /**

@@ -39,6 +39,9 @@ export interface Task {
   steps?: Step[];
   rate?: number | null;
   eta_s?: number | null;
+  eta_low_s?: number | null;
+  eta_high_s?: number | null;
+  usual_s?: number | null;
   elapsed_s?: number | null;
   created_at?: number | null;
   started_at?: number | null;
@@ -46,11 +49,14 @@ export interface Task {
   finished_at?: number | null;
   cancellable?: boolean;
   cancel_requested?: boolean;
+  retryable?: boolean;
   result?: unknown;
   files?: ResultFile[];
   error?: WireError | null;
   source?: string;
   host?: string | null;
+  parent_id?: string | null;
+  tags?: string[];
 }
 
 export type Counts = Record<string, number>;

@@ -48,6 +48,15 @@ def hold(progress: Reporter) -> None:
         progress.check()
 
 
+@task(executor="thread")
+def steady(progress: Reporter, total: int = 100, hz: float = 20.0) -> None:
+    """Counts at a steady pace, and writes as many lines."""
+    for number in progress.track(range(total)):
+        progress.message = f"at {number}"
+        progress.log(f"line {number} of a log that is long enough to be noticed")
+        time.sleep(1 / hz)
+
+
 @task(title="Add {a}", executor="thread")
 def add(a: int = 1, b: int = 2) -> int:
     """Adds two numbers."""

@@ -63,19 +63,25 @@ def axe() -> str:
 
 
 @pytest.fixture
-def inspect(axe: str) -> Callable[[Any], None]:
-    """A function that looks at a page in every view and fails for whatever axe-core finds."""
+def inspect(axe: str) -> Callable[..., None]:
+    """A function that looks at a page in every view and fails for whatever axe-core finds.
 
-    def look(page: Any) -> None:
-        page.evaluate(axe)
+    Of a page with a frame it looks at what is in the frame.
+    """
+
+    def look(page: Any, frame: Any = None) -> None:
+        shown = frame or page
+        shown.evaluate(axe)
         for view, options in VIEWS.items():
             page.emulate_media(color_scheme=options["color_scheme"], reduced_motion="reduce")
             page.set_viewport_size({"width": options["width"], "height": 900})
-            page.evaluate(SETTLED)
-            found = page.evaluate(RUN_AXE)
+            shown.evaluate(SETTLED)
+            found = shown.evaluate(RUN_AXE)
             assert not found, f"{page.url} in {view}:\n" + "\n".join(found)
             wide = page.evaluate("document.documentElement.scrollWidth")
             assert wide <= options["width"], f"{page.url} is {wide} px wide in {view}"
+            inner = shown.evaluate("document.documentElement.scrollWidth - innerWidth")
+            assert inner <= 0, f"{shown.url} is {inner} px too wide in {view}"
 
     return look
 
@@ -106,6 +112,15 @@ def test_the_list_a_form_with_errors_and_the_dialog_are_accessible(
     inspect(page)
     page.get_by_role("button", name="Keep it running").click()
 
+    # The help, and a note in the corner
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keyboard")).to_be_visible()
+    inspect(page)
+    page.keyboard.press("Escape")
+    page.get_by_role("form", name="Add").get_by_role("button", name="Start").click()
+    expect(page.locator(".toast")).to_be_visible()
+    inspect(page)
+
     # A filter that nothing fits
     page.get_by_role("searchbox").fill("nothing like this")
     expect(page.get_by_text("No task fits.")).to_be_visible()
@@ -122,12 +137,79 @@ def test_the_pages_of_tasks_are_accessible(visitor: Any, web: Any, inspect: Any)
     done.does(file={"a result.txt": "text"})
     done.ends(end={"rows": list(range(50))})
 
+    web.put("/api/tasks/part-of-it", {"name": "part", "parent_id": running.id})
+
     for puppet in (running, failed, done):
         page = visitor.open(puppet.url)
         expect(page.get_by_text("live", exact=True)).to_be_visible()
+        for folded in page.locator("summary:visible").all():
+            folded.click()
         inspect(page)
+    page.get_by_role("button", name="Share").click()
+    expect(page.get_by_role("dialog", name="Share")).to_be_visible()
+    inspect(page)
     for path in (f"/embed/{running.id}", f"/tasks/{running.id}/cancel"):
         inspect(visitor.open(web.url + path))
+
+
+def test_the_element_is_accessible_in_a_page_of_others(
+    visitor: Any, module_web: Any, site: Any, inspect: Any
+) -> None:
+    # Given another site's page, light or dark as one wishes, with tasks of several kinds
+    theirs = site("localhost")
+    web = module_web("--origin", theirs.url)
+    running, unknown = web.puppet("Running " + "on and on " * 30), web.puppet("Indeterminate")
+    running.does(total=100, current=42, message="M" * 200)
+    unknown.does(message="who knows")
+    failed, done = web.puppet("Failed"), web.puppet("Done")
+    failed.ends(fail="no good " * 20)
+    done.ends()
+    ids = [running.id, unknown.id, failed.id, done.id, "nobody"]
+    theirs.publish(
+        '<!doctype html><html lang="en"><title>Theirs</title>'
+        '<meta name="color-scheme" content="light dark">'
+        f'<script src="{web.url}/static/js/task-progress.js"></script><main><h1>Theirs</h1>'
+        + "".join(f'<task-progress task-id="{task_id}"></task-progress>' for task_id in ids)
+        + "</main>"
+    )
+
+    # When it is live, and when all of its connections are lost
+    page = visitor.open(theirs.url)
+    expect(page.get_by_role("progressbar", name="Running")).to_have_attribute("aria-valuenow", "42")
+    expect(page.get_by_role("progressbar", name="Done")).to_have_attribute("aria-valuenow", "100")
+    expect(page.get_by_text("There is no such task")).to_be_visible()
+    inspect(page)
+    visitor.expect("ERR_CONNECTION_REFUSED", "ERR_INTERNET_DISCONNECTED", "WebSocket")
+    web.process.kill()
+    expect(page.get_by_text("reconnecting").first).to_be_visible()
+
+    # Then there is nothing to complain about
+    inspect(page)
+
+
+@pytest.mark.parametrize("where", ["#token={}", "?token={}", ""])
+def test_the_frame_is_accessible(
+    visitor: Any, module_web: Any, site: Any, inspect: Any, where: str
+) -> None:
+    visitor.expect("401")
+    theirs = site("localhost")
+    web = module_web("--origin", theirs.url, token="right")
+    puppet = web.puppet("Framed")
+    puppet.does(total=100, current=42, message="M" * 200)
+    address = f"{web.url}/embed/{puppet.id}{where.format('right')}"
+    theirs.publish(
+        '<!doctype html><html lang="en"><title>Theirs</title>'
+        f'<iframe title="bar" src="{address}" width="100%" height="200"></iframe>'
+    )
+
+    page = visitor.open(theirs.url)
+    inside = page.frame_locator("iframe")
+    if where:
+        expect(inside.get_by_role("progressbar")).to_have_attribute("aria-valuenow", "42")
+    else:
+        expect(inside.get_by_text("needs a token")).to_be_visible()
+
+    inspect(page, page.frames[1])
 
 
 def test_signing_in_the_empty_list_and_errors_are_accessible(
@@ -206,7 +288,7 @@ def test_the_first_progressbar_is_the_tasks_own_and_says_what_it_is(visitor: Any
     expect(first).to_have_attribute("aria-valuemin", "0")
     expect(first).to_have_attribute("aria-valuemax", "100")
     expect(first).to_have_attribute("aria-valuenow", "50")
-    expect(first).to_have_attribute("aria-valuetext", "in progress, 50%")
+    expect(first).to_have_attribute("aria-valuetext", "50%")
     assert page.evaluate("document.querySelector('[role=progressbar]').getRootNode() === document")
     expect(page.get_by_role("button", name="Cancel")).to_have_accessible_description("Named")
 
@@ -223,3 +305,51 @@ def test_everything_to_press_is_large_enough_on_a_phone(visitor: Any, web: Any) 
           .map((it) => it.outerHTML)"""
     )
     assert small == []
+
+
+def test_the_element_does_not_move_by_itself_for_those_who_want_it_still(
+    visitor: Any, module_web: Any, site: Any
+) -> None:
+    theirs = site("localhost")
+    web = module_web("--origin", theirs.url)
+    puppet = web.puppet("Without an end")
+    puppet.does(message="somewhere")
+    theirs.publish(
+        "<!doctype html><title>Theirs</title><body>"
+        f'<script src="{web.url}/static/js/task-progress.js"></script>'
+        f'<task-progress task-id="{puppet.id}"></task-progress>'
+    )
+
+    count = {}
+    for motion in ("no-preference", "reduce"):
+        page = visitor.open(theirs.url, reduced_motion=motion)
+        bar = page.get_by_role("progressbar", name="Without an end")
+        expect(bar).to_have_attribute("data-indeterminate", "")
+        root = "document.querySelector('task-progress').shadowRoot"
+        count[motion] = page.evaluate(f"{root}.getAnimations().length")
+
+    assert count == {"no-preference": 1, "reduce": 0}
+
+
+def test_nothing_moves_by_itself_for_those_who_want_it_still(visitor: Any, web: Any) -> None:
+    # Given pages with all that is animated: a bar without end, spinners, a note in the corner
+    puppet = web.puppet("Without an end")
+    puppet.does(message="somewhere")
+    moving, still = (
+        visitor.open(web.url, reduced_motion=motion) for motion in ("no-preference", "reduce")
+    )
+    for page in (moving, still):
+        expect(page.get_by_text("live", exact=True)).to_be_visible()
+        row = page.get_by_role("listitem").filter(has_text="Without an end")
+        expect(row.get_by_role("progressbar")).to_have_attribute("data-indeterminate", "")
+        page.get_by_role("form", name="Add").get_by_role("button", name="Start").click()
+        expect(page.locator(".toast").first).to_be_visible()
+    page = visitor.open(puppet.url, reduced_motion="reduce")
+    expect(page.get_by_text("live", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+
+    # Then nothing moves where motion is reduced, and something does elsewhere
+    count = "document.getAnimations().length"
+    assert still.evaluate(count) == page.evaluate(count) == 0
+    assert moving.evaluate(count) > 0

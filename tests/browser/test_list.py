@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from contextlib import closing
 from typing import Any
@@ -204,3 +205,182 @@ def test_pressing_start_twice_starts_twice_but_a_double_click_once(visitor: Any,
 
     added = rows(page).filter(has_text="Add 1")
     expect(added.filter(has_text="completed")).to_have_count(len(before) + 2)
+
+
+def test_rows_stay_where_they_are_under_the_pointer(visitor: Any, fresh_web: Any) -> None:
+    # Given a pointer at the older of two running tasks
+    web = fresh_web()
+    puppets = {title: web.puppet(title) for title in ("Older", "Newer")}
+    page = visitor.open(web.url)
+    expect(page.get_by_text("live", exact=True)).to_be_visible()
+    expect(rows(page)).to_have_count(2)
+    rows(page).filter(has_text="Older").hover()
+
+    # When the newer one ends, whose place is behind the active ones
+    puppets["Newer"].ends()
+    expect(rows(page).filter(has_text="Newer")).to_contain_text("completed")
+
+    # Then nothing has moved, until the pointer leaves
+    expect(rows(page).first).to_contain_text("Newer")
+    page.mouse.move(2, 2)
+    expect(rows(page).first).to_contain_text("Older")
+
+
+def test_the_end_of_what_was_started_here_is_told_in_a_corner_on_any_page(
+    visitor: Any, web: Any
+) -> None:
+    # Given a task that was started here, and the page of another
+    page = visitor.open(web.url)
+    expect(page.get_by_text("live", exact=True)).to_be_visible()
+    page.get_by_role("form", name="Add").get_by_label("A optional").fill("8001")
+    page.get_by_role("form", name="Add").get_by_role("button", name="Start").click()
+    toast = page.locator(".toast")
+
+    # Then its end is told on the list
+    expect(toast).to_contain_text("completed")
+    expect(toast.get_by_role("link", name="Add 8001")).to_be_visible()
+    toast.get_by_role("button", name="Dismiss").click()
+    expect(toast).to_have_count(0)
+
+    # And one that goes on is told of elsewhere
+    page.get_by_role("form", name="hold").get_by_role("button", name="Start").click()
+    expect(page.get_by_role("form", name="hold")).to_contain_text("Started:")
+    held = web.get("/api/tasks?status=in_progress,queued&search=hold")["tasks"][0]["task_id"]
+    other = web.puppet("Another")
+    page.goto(other.url)
+    expect(page.get_by_text("live", exact=True)).to_be_visible()
+    expect(toast).to_have_count(0)
+    web.post(f"/api/tasks/{held}/cancel", {})
+    expect(toast).to_contain_text("cancelled")
+    expect(toast.get_by_role("link", name="hold")).to_have_attribute("href", f"/tasks/{held}")
+
+    # But what somebody else started is not
+    web.ended(web.start("add", title="By somebody else"))
+    expect(toast).to_have_count(1)
+
+
+def test_a_task_under_a_second_has_a_spinner_and_no_bar(visitor: Any, web: Any) -> None:
+    # Given a list on which a task begins
+    page = visitor.open(web.url)
+    expect(page.get_by_text("live", exact=True)).to_be_visible()
+    page.evaluate(
+        """() => {
+          window.young = [];
+          new MutationObserver(() => {
+            for (const row of document.querySelectorAll("#tasks [data-young]")) {
+              window.young.push(row.dataset.taskId);
+            }
+          }).observe(document.getElementById("tasks"),
+            { subtree: true, childList: true, attributeFilter: ["data-young"] });
+        }"""
+    )
+    puppet = web.puppet("Begins")
+    row = rows(page).filter(has_text="Begins")
+    puppet.does(total=4, current=1)
+
+    # Then it is young at first, and has its bar when it has run for a second
+    expect(row.get_by_role("progressbar")).to_have_attribute("aria-valuenow", "25")
+    expect(row).not_to_have_attribute("data-young", "")
+    expect(row.get_by_role("progressbar")).to_have_css("opacity", "1")
+    assert puppet.id in page.evaluate("window.young")
+
+
+def test_a_hidden_tab_tells_by_its_title_and_its_icon(visitor: Any, fresh_web: Any) -> None:
+    # Given pages whose frames never come, as in a tab that is not looked at
+    web = fresh_web()
+    puppet = web.puppet("Unseen")
+    puppet.does(total=100, current=1)
+    puppet.reaches(1)
+    context = visitor.context()
+    context.add_init_script("window.requestAnimationFrame = () => 0")
+    page, listing = context.new_page(), context.new_page()
+    page.goto(puppet.url)
+    listing.goto(web.url)
+
+    # When the task moves and ends
+    expect(listing).to_have_title("1 active · socketprogress")
+    expect(listing.locator("#favicon")).to_have_attribute("href", re.compile("favicon-active"))
+    puppet.does(current=42)
+    expect(page).to_have_title("42% · Unseen")
+    puppet.ends(fail="no good")
+
+    # Then title and icon say so
+    expect(page).to_have_title("failed · Unseen")
+    expect(page.locator("#favicon")).to_have_attribute("href", re.compile("favicon-failed"))
+    expect(listing).to_have_title("socketprogress")
+    expect(listing.locator("#favicon")).to_have_attribute("href", re.compile(r"favicon\.svg"))
+
+
+def test_a_form_says_where_a_path_is_and_what_an_empty_one_stands_for(
+    visitor: Any, web: Any
+) -> None:
+    page = visitor.open(web.url)
+
+    for name in ("Checksum", "Archive"):
+        path = page.get_by_role("form", name=name).get_by_label("Path")
+        expect(path).to_have_accessible_description(
+            "In the root folder; empty stands for all of it."
+        )
+    path = page.get_by_role("form", name="Import").get_by_label("Path")
+    expect(path).to_have_accessible_description("A file in the root folder.")
+
+
+def test_what_is_over_is_not_shown_at_work(visitor: Any, web: Any) -> None:
+    # Given rows of tasks that say what they do
+    page = visitor.open(web.url)
+    expect(page.get_by_text("live", exact=True)).to_be_visible()
+    done, broken = web.puppet("Done"), web.puppet("Broken")
+    for puppet in (done, broken):
+        puppet.does(current=1, message="packing the attic")
+        message = page.locator(f'[data-task-id="{puppet.id}"] [data-part="message"]')
+        expect(message).to_have_text("packing the attic")
+
+    # When they end
+    done.ends()
+    broken.ends(fail="no room")
+
+    # Then a row says nothing more, or why it failed; live and as the server draws it
+    for options in ({}, {"java_script_enabled": False}):
+        seen = page if options == {} else visitor.open(web.url, **options)
+        row = seen.locator(f'[data-task-id="{done.id}"]')
+        expect(row).to_contain_text("completed")
+        expect(row.locator('[data-part="message"]')).to_have_text("")
+        expect(seen.locator(f'[data-task-id="{broken.id}"]')).to_contain_text("no room")
+
+        # And a task's page says what it did last
+        own = visitor.open(done.url, **options)
+        expect(own.locator('#task [data-part="message"]')).to_have_text("Last: packing the attic")
+
+
+def overlap(page: Any, one: str, other: str) -> bool:
+    """Return whether two elements cover one another, as the second one is looked at."""
+    page.locator(other).evaluate("(it) => it.scrollIntoView({ block: 'nearest' })")
+    a, b = page.locator(one).bounding_box(), page.locator(other).bounding_box()
+    return bool(
+        a["x"] < b["x"] + b["width"]
+        and b["x"] < a["x"] + a["width"]
+        and a["y"] < b["y"] + b["height"]
+        and b["y"] < a["y"] + a["height"]
+    )
+
+
+@pytest.mark.parametrize("width", [1280, 980, 320])
+def test_what_comes_up_does_not_cover_the_forms(visitor: Any, fresh_web: Any, width: int) -> None:
+    # Given a list with the note of an end, when the server goes
+    visitor.expect("ERR_CONNECTION_REFUSED", "WebSocket")
+    web = fresh_web()
+    page = visitor.open(web.url, viewport={"width": width, "height": 700})
+    expect(page.get_by_text("live", exact=True)).to_be_visible()
+    page.get_by_role("form", name="hold").get_by_role("button", name="Start").click()
+    expect(page.get_by_role("form", name="hold")).to_contain_text("Started:")
+    (held,) = web.get("/api/tasks")["tasks"]
+    web.post(f"/api/tasks/{held['task_id']}/cancel", {})
+    expect(page.locator(".toast")).to_contain_text("cancelled")
+    web.process.stop()
+    expect(page.locator("#offline")).to_be_visible()
+
+    # Then neither covers the button that uploads, nor one the other, and beside the list not one form
+    for note in (".toast", "#offline"):
+        assert not overlap(page, note, "#upload-start"), note
+        assert width < 960 or not overlap(page, note, "#start"), note
+    assert not overlap(page, ".toast", "#offline")

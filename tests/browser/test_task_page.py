@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -32,6 +33,23 @@ def bar(page: Any) -> Any:
 def log_lines(page: Any) -> list[str]:
     """Return the lines of the log."""
     return str(page.locator("#log-lines").text_content()).splitlines()
+
+
+def test_past_runs_say_how_long_is_left_and_when_it_takes_longer(visitor: Any, web: Any) -> None:
+    # Given three runs that were over at once, and a fourth that does not end
+    for number in range(3):
+        web.put(f"/api/tasks/past-{number}", {"title": "Tidy", "status": "completed"})
+    web.put("/api/tasks/long", {"title": "Tidy", "current": 1, "lease_s": 600})
+    assert web.get("/api/tasks/long")["eta_high_s"] is not None
+
+    # When its page is looked at without any further news of it
+    page = visitor.open(f"{web.url}/tasks/long")
+
+    # Then the time that is left runs out there by itself
+    expect(page.locator('#task [data-part="eta"]')).to_have_text("longer than usual")
+    expect(bar(page)).to_have_attribute("aria-valuetext", "in progress, longer than usual")
+    web.put("/api/tasks/long", {"status": "completed"})
+    expect(page.locator('#task [data-part="eta"]')).to_have_text("")
 
 
 def test_the_log_is_followed_until_the_reader_scrolls_up(visitor: Any, web: Any) -> None:
@@ -135,6 +153,10 @@ def test_a_failed_task_shows_its_error_and_its_traceback(visitor: Any, web: Any)
 
     error = page.get_by_role("region", name="Error")
     expect(error).to_contain_text("exception ValueError: no row 301")
+    trace = error.get_by_role("region", name="Traceback")
+    expect(trace).to_be_hidden()
+    error.get_by_text("Traceback", exact=True).click()
+    expect(trace).to_contain_text("ValueError: no row 301")
     log = page.get_by_role("region", name="Log")
     expect(log).to_contain_text("Traceback (most recent call last):")
     expect(log).to_contain_text("ValueError: no row 301")
@@ -277,3 +299,112 @@ def test_a_dialog_that_is_opened_anew_at_once_still_cancels(visitor: Any, web: A
     page.get_by_role("button", name="Cancel the task").click()
 
     expect(page.get_by_role("article")).to_contain_text("cancelled")
+
+
+def test_what_failed_is_copied_whole(visitor: Any, web: Any) -> None:
+    # Given a task that has failed
+    puppet = web.puppet("To be reported")
+    puppet.ends(fail="no row 301")
+    context = visitor.context(permissions=["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    page.goto(puppet.url)
+
+    # When its error is copied
+    page.get_by_role("button", name="Copy the error").click()
+    expect(page.get_by_role("status")).to_have_text("Copied")
+
+    # Then that is the cause and the traceback
+    copied = str(page.evaluate("navigator.clipboard.readText()")).splitlines()
+    assert copied[0] == "exception ValueError: no row 301"
+    assert copied[1] == "Traceback (most recent call last):"
+    assert copied[-1] == "ValueError: no row 301"
+
+
+def test_a_page_is_shared_by_its_address(visitor: Any, web: Any) -> None:
+    # Given a task's page
+    puppet = web.puppet("Shared")
+    context = visitor.context(permissions=["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    page.goto(puppet.url)
+    expect(page.get_by_text("live", exact=True)).to_be_visible()
+
+    # When it is shared
+    page.get_by_role("button", name="Share").click()
+
+    # Then a dialog has its address, says that it leads nowhere from a phone, and copies it
+    dialog = page.get_by_role("dialog", name="Share")
+    expect(dialog.get_by_label("Address of this page")).to_have_value(puppet.url)
+    expect(dialog.get_by_text("from this machine only")).to_be_visible()
+    expect(dialog.get_by_role("img")).to_have_count(0)
+    dialog.get_by_role("button", name="Copy link").click()
+    expect(page.get_by_role("status")).to_have_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == puppet.url
+    dialog.get_by_role("button", name="Close").click()
+    expect(page.get_by_role("button", name="Share")).to_be_focused()
+
+
+def test_an_address_that_others_can_reach_is_shared_by_qr_code(visitor: Any, web: Any) -> None:
+    # Given a task's page under a name that leads here from elsewhere, too
+    visitor.expect("WebSocket connection", "Cross-Origin-Opener-Policy", "ERR_FAILED")
+    puppet = web.puppet("Shared")
+    page = visitor.context().new_page()
+
+    def resolve(asked: Any) -> None:
+        url = asked.request.url.replace("http://tasks.example", web.url)
+        asked.fulfill(response=asked.fetch(url=url, headers={"accept": "*/*"}))
+
+    page.route("http://tasks.example/**", resolve)
+    page.route("http://tasks.example/socket.io/**", lambda asked: asked.abort())
+    page.goto(puppet.url.replace(web.url, "http://tasks.example"))
+
+    # When it is shared, then a code has its address
+    page.get_by_role("button", name="Share").click()
+    dialog = page.get_by_role("dialog", name="Share")
+    image = dialog.get_by_role("img", name="QR code of this page's address")
+    expect(image).to_have_js_property("complete", True)
+    assert image.evaluate("(it) => it.naturalWidth") > 100
+    expect(dialog.get_by_text("from this machine only")).to_be_hidden()
+
+
+def test_the_rate_of_the_last_minute_is_drawn(visitor: Any, web: Any) -> None:
+    # Given a page of a task that moves on
+    puppet = web.puppet("Moves on")
+    puppet.does(total=1_000_000, current=1, unit="row")
+    page = visitor.open(puppet.url)
+    drawing = page.get_by_role("img", name="Last 60 s")
+
+    # When it has moved for some seconds
+    for current in range(2, 2_000):
+        puppet.does(current=current)
+        if current % 20 == 0 and drawing.is_visible():
+            break
+        page.wait_for_timeout(20)
+
+    # Then its rates are a line, and the highest is said
+    expect(drawing).to_be_visible()
+    expect(page.locator("#spark-line")).to_have_attribute("d", re.compile(r"^M\S+ \S+L"))
+    expect(page.locator("#spark-label")).to_have_text(re.compile(r"^Last 60 s, up to .+ rows/s$"))
+
+
+def test_children_come_and_move_on_their_parents_page(visitor: Any, web: Any) -> None:
+    # Given the page of a task without children
+    web.put("/api/tasks/group", {"name": "group", "title": "All of it", "host": "a-host"})
+    page = visitor.open(f"{web.url}/tasks/group")
+    expect(page.get_by_text("live", exact=True)).to_be_visible()
+    expect(page.get_by_role("region", name="Tasks of this task")).to_be_hidden()
+
+    # When it gets one that moves
+    part = {"name": "part", "title": "A part of it", "parent_id": "group", "total": 4}
+    web.put("/api/tasks/part-1", {**part, "current": 1})
+    child = page.get_by_role("region", name="Tasks of this task").get_by_role("listitem")
+    expect(child.get_by_role("progressbar")).to_have_attribute("aria-valuenow", "25")
+    web.put("/api/tasks/part-1", {"current": 3})
+
+    # Then it is seen there, and leads to its own page and back
+    expect(child.get_by_role("progressbar")).to_have_attribute("aria-valuenow", "75")
+    expect(bar(page)).to_have_accessible_name("All of it")
+    expect(child).not_to_contain_text("a-host")
+    child.get_by_role("link", name="A part of it").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("A part of it")
+    page.get_by_role("link", name="All of it").first.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("All of it")

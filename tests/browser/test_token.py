@@ -92,6 +92,34 @@ def test_a_page_whose_token_is_gone_says_that_it_is_disconnected(
 
     # Then the page says what to do
     expect(page.get_by_text("disconnected", exact=True)).to_be_visible()
-    expect(page.locator("#offline")).to_contain_text("Load the page again to sign in.")
-    page.reload()
+    expect(page.locator("#offline")).to_contain_text("this server needs its token")
+    page.get_by_role("link", name="Sign in again").click()
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+def test_a_watch_link_shows_its_task_to_whoever_has_it(visitor: Any, guarded: Any) -> None:
+    # Given an operator on a task's page
+    visitor.expect("401")
+    puppet = guarded.puppet("Shown around")
+    puppet.does(total=4, current=1)
+    context = visitor.context(permissions=["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    page.goto(f"{puppet.url}?token={quote(TOKEN, safe='')}")
+    expect(page.get_by_text("live", exact=True)).to_be_visible()
+
+    # When a watch link is copied
+    page.get_by_role("button", name="Share").click()
+    dialog = page.get_by_role("dialog", name="Share")
+    dialog.get_by_role("button", name="Copy watch link").click()
+    expect(dialog).to_contain_text("Who has this link sees this task, and no other")
+    expect(page.get_by_role("status")).to_have_text("Copied")
+    link = str(page.evaluate("navigator.clipboard.readText()"))
+    assert dialog.get_by_label("Address of this page").input_value() == link
+
+    # Then somebody without a token sees that task with it, live, and can make no further link
+    guest = visitor.open(link)
+    expect(guest.get_by_text("live", exact=True)).to_be_visible()
+    puppet.does(current=3)
+    expect(guest.get_by_role("progressbar").first).to_have_attribute("aria-valuenow", "75")
+    guest.get_by_role("button", name="Share").click()
+    expect(guest.get_by_role("button", name="Copy watch link")).to_be_hidden()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 GATED = """
@@ -41,9 +39,9 @@ def kinds(count: int, ratio: float = 0.5, flag: bool = False, names: list[str] =
 """
 
 
-@pytest.fixture
-def gated_tasks(tmp_path: Path) -> str:
+@pytest.fixture(scope="session")
+def gated_tasks(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The path of a file for `--tasks`: `gated` stops at half until the file `gate` is there."""
-    path = tmp_path / "gated_tasks.py"
+    path = tmp_path_factory.mktemp("tasks") / "gated_tasks.py"
     path.write_text(GATED, encoding="utf-8")
     return str(path)

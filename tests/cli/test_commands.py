@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
@@ -10,6 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
+from runners import eventually
+
+from socketprogress.celery import install
+from socketprogress.cli import cancel
 
 Start = Callable[..., Any]
 
@@ -18,6 +24,20 @@ Start = Callable[..., Any]
 def running(server: Start, gated_tasks: str, tmp_path: Path) -> Any:
     """A server with the tasks of `gated_tasks`."""
     return server("--tasks", gated_tasks, root=tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared(lasting_server: Start, gated_tasks: str) -> Any:
+    """Such a server for the tests that do not mind what else is on it."""
+    return lasting_server("--tasks", gated_tasks)
+
+
+@pytest.fixture(scope="module")
+def dead(lasting_server: Start) -> Any:
+    """A server that was killed."""
+    killed = lasting_server()
+    killed.kill()
+    return killed
 
 
 def _started(running: Any, *args: str) -> str:
@@ -43,11 +63,11 @@ def test_the_same_task_id_again_is_the_same_task(running: Any, tmp_path: Path) -
     assert (task["task_id"], task["title"]) == ("once", "Only one")
 
 
-def test_values_reach_the_function_as_their_types(running: Any) -> None:
+def test_values_reach_the_function_as_their_types(shared: Any) -> None:
     task_id = _started(
-        running, "kinds", "count=3", "ratio=2", "flag=yes", 'names=["a"]', "maybe=null"
+        shared, "kinds", "count=3", "ratio=2", "flag=yes", 'names=["a"]', "maybe=null"
     )
-    done = running.cli("watch", task_id, "--result")
+    done = shared.cli("watch", task_id, "--result")
 
     assert done.returncode == 0
     assert json.loads(done.stdout) == {
@@ -70,7 +90,7 @@ def test_start_without_a_name_starts_the_default_task(running: Any) -> None:
     ("args", "code", "words"),
     [
         (["nothing"], 1, "no task is called 'nothing'"),
-        (["kinds", "count=x"], 2, "count='x' is not integer"),
+        (["kinds", "count=x"], 2, "count must be an integer, not 'x'"),
         (["kinds", "colour=red"], 2, "'colour'"),
         (["kinds"], 2, "'count' is missing"),
         (["gated", "gate=/etc/outside"], 2, "gate|outside"),
@@ -79,9 +99,9 @@ def test_start_without_a_name_starts_the_default_task(running: Any) -> None:
     ],
 )
 def test_a_bad_start_says_what_is_wrong(
-    running: Any, args: list[str], code: int, words: str
+    shared: Any, args: list[str], code: int, words: str
 ) -> None:
-    done = running.cli("start", *args)
+    done = shared.cli("start", *args)
 
     assert done.returncode == code
     assert any(word in done.stderr for word in words.split("|"))
@@ -114,6 +134,25 @@ def test_cancel_waits_for_the_end_and_watch_says_3(running: Any, tmp_path: Path)
     assert "is cancelled" in again.stderr
 
 
+def test_cancel_waits_as_long_as_it_is_told(shared: Any) -> None:
+    # Given a reporter that hears of nothing
+    task = {"current": 1, "total": 4, "cancellable": True}
+    requests.put(f"{shared.url}/api/tasks/deaf", json=task, timeout=10).raise_for_status()
+
+    given_up = shared.cli("cancel", "deaf", "--timeout", "0.2")
+    nonsense = shared.cli("cancel", "deaf", "--timeout", "0")
+
+    assert given_up.returncode == 1
+    assert "was asked to stop and has not within 0.2 seconds" in given_up.stderr
+    assert nonsense.returncode == 2
+
+
+def test_cancel_waits_for_longer_than_celery_does_before_it_uses_force() -> None:
+    grace_s = inspect.signature(install).parameters["cancel_grace_s"].default
+
+    assert 2 * grace_s <= cancel.WAIT_S
+
+
 def test_what_is_not_cancellable_says_so(running: Any, tmp_path: Path) -> None:
     task_id = _started(running, "stubborn", f"gate={tmp_path / 'gate'}")
 
@@ -124,8 +163,8 @@ def test_what_is_not_cancellable_says_so(running: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["watch", "cancel"])
-def test_an_unknown_task_is_one_line(running: Any, command: str) -> None:
-    done = running.cli(command, "nothing")
+def test_an_unknown_task_is_one_line(shared: Any, command: str) -> None:
+    done = shared.cli(command, "nothing")
 
     assert done.returncode == 1
     assert "nothing" in done.stderr
@@ -145,6 +184,20 @@ def test_ls_is_a_table_without_colours_or_escapes(running: Any, tmp_path: Path) 
     assert "\x1b" not in done.stdout
 
 
+def test_ls_says_how_long_a_task_has_run_by_now(running: Any, tmp_path: Path) -> None:
+    _started(running, "gated", f"gate={tmp_path / 'gate'}")
+
+    def standing() -> Any:
+        (task,) = map(json.loads, running.cli("ls", "--json").stdout.splitlines())
+        return task if task["progress"] == 50 else None
+
+    first = eventually(standing)
+    later = eventually(standing)
+
+    assert later["seq"] == first["seq"]
+    assert later["elapsed_s"] > first["elapsed_s"]
+
+
 def test_ls_filters_limits_and_says_that_there_is_more(running: Any, tmp_path: Path) -> None:
     gate = f"gate={tmp_path / 'gate'}"
     for number in range(3):
@@ -158,14 +211,14 @@ def test_ls_filters_limits_and_says_that_there_is_more(running: Any, tmp_path: P
     assert running.cli("ls", "--status", "nonsense").returncode == 2
 
 
-def test_a_reader_that_goes_away_is_no_traceback(running: Any) -> None:
-    _started(running)
+def test_a_reader_that_goes_away_is_no_traceback(shared: Any) -> None:
+    _started(shared)
     with subprocess.Popen(
         [sys.executable, "-m", "socketprogress", "ls", "--json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=running.env,
+        env=shared.env,
     ) as process:
         assert process.stdout is not None
         process.stdout.close()
@@ -176,20 +229,30 @@ def test_a_reader_that_goes_away_is_no_traceback(running: Any) -> None:
 @pytest.mark.parametrize(
     "args", [["ls"], ["watch", "x"], ["cancel", "x"], ["start"], ["start", "checksum"]]
 )
-def test_without_a_server_every_command_says_so_in_one_line(running: Any, args: list[str]) -> None:
-    running.kill()
-
-    nowhere = running.cli(*args)
-    refused = running.cli(*args, "--server", running.url)
+def test_without_a_server_every_command_says_so_in_one_line(dead: Any, args: list[str]) -> None:
+    nowhere = dead.cli(*args)
+    refused = dead.cli(*args, "--server", dead.url)
 
     assert nowhere.returncode == refused.returncode == 1
     assert "start one with" in nowhere.stderr
-    assert f"no server answers at {running.url}" in refused.stderr
+    assert f"no server answers at {dead.url}" in refused.stderr
     assert nowhere.stderr.count("\n") == refused.stderr.count("\n") == 1
 
 
-def test_a_server_that_is_no_url_is_a_usage_error(running: Any) -> None:
-    done = running.cli("ls", "--server", "ftp://x")
+@pytest.mark.parametrize("args", [["ls"], ["watch", "x"], ["cancel", "x"], ["start"]])
+def test_a_wrong_prefix_is_an_error_that_names_the_right_address(
+    shared: Any, args: list[str]
+) -> None:
+    done = shared.cli(*args, "--server", f"{shared.url}/progress")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"no socketprogress at {shared.url}/progress, but there is one at {shared.url}" in (
+        done.stderr
+    )
+
+
+def test_a_server_that_is_no_url_is_a_usage_error(shared: Any) -> None:
+    done = shared.cli("ls", "--server", "ftp://x")
 
     assert done.returncode == 2
     assert "ftp://x" in done.stderr
@@ -206,31 +269,31 @@ def test_doctor_finds_all_well_and_names_the_server(running: Any) -> None:
     assert all(line.startswith("ok ") for line in done.stdout.splitlines()), done.stdout
 
 
-def test_doctor_sees_a_damaged_store_and_a_foreign_port(running: Any, tmp_path: Path) -> None:
+def test_doctor_sees_a_damaged_store_and_a_foreign_port(shared: Any, tmp_path: Path) -> None:
     data = tmp_path / "other"
     data.mkdir()
     (data / "tasks.sqlite3").write_bytes(b"no database at all, but longer than a header" * 9)
-    running.cli("ls")
+    shared.cli("ls")
     env = {"XDG_RUNTIME_DIR": str(tmp_path)}
 
-    done = running.cli("doctor", "--port", str(running.port), "--data", str(data), env=env)
+    done = shared.cli("doctor", "--port", str(shared.port), "--data", str(data), env=env)
 
     assert done.returncode == 1
     problems = [line for line in done.stdout.splitlines() if line.startswith("problem")]
     assert len(problems) == 2
     assert "tasks.sqlite3 cannot be read" in problems[0]
-    assert f"is taken by pid {running.pid}" in problems[1]
+    assert f"is taken by pid {shared.pid}" in problems[1]
 
 
 def test_doctor_sees_tasks_that_cannot_be_loaded_and_programs_that_are_not_there(
-    running: Any, tmp_path: Path
+    shared: Any, tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken.py"
     broken.write_text("import no_such_module\n", encoding="utf-8")
     at = ("--port", "0", "--data", str(tmp_path / "data"))
 
-    tasks = running.cli("doctor", *at, "--tasks", str(broken))
-    command = running.cli("doctor", *at, "--command", "sync=./no-such-program --all")
+    tasks = shared.cli("doctor", *at, "--tasks", str(broken))
+    command = shared.cli("doctor", *at, "--command", "sync=./no-such-program --all")
 
     for done, said in (
         (tasks, "No module named 'no_such_module'"),

@@ -113,6 +113,9 @@ def test_a_bad_environment_is_a_usage_error_that_names_the_variable(read: Read) 
         (["--port", "70000"], "70000"),
         (["--root", "nowhere"], "nowhere"),
         (["--workers", "0"], "workers=0"),
+        (["--max-upload", "plenty"], "10GiB"),
+        (["--max-upload", "0"], "max_upload_bytes=0"),
+        (["--upload-expiry", "-1"], "upload_expiry_s"),
         (["--origin", "example.org"], "https://example.org:8443"),
         (["--token", "t", "--no-token"], "contradict"),
     ],
@@ -122,6 +125,21 @@ def test_a_bad_value_is_a_usage_error_that_names_it(
 ) -> None:
     with pytest.raises(click.UsageError, match=words):
         read(*args)
+
+
+@pytest.mark.parametrize(
+    ("given", "size_bytes"),
+    [
+        ("1048576", 1 << 20),
+        ("500MB", 500_000_000),
+        ("10GiB", 10 << 30),
+        ("1.5 kib", 1536),
+        ("7b", 7),
+    ],
+)
+def test_a_size_is_bytes_or_has_a_unit(read: Read, given: str, size_bytes: int) -> None:
+    assert read("--max-upload", given).max_upload_bytes == size_bytes
+    assert read(file=f'upload-quota = "{given}"').upload_quota_bytes == size_bytes
 
 
 def test_off_loopback_a_token_is_made_unless_it_is_declined(

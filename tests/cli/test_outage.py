@@ -181,7 +181,10 @@ def test_a_call_raises_the_error_of_its_code(gated: Callable[[str], Any]) -> Non
             connection.call("no_such_event")
 
 
-@pytest.mark.parametrize("kind", errors.WireError.__subclasses__())
+@pytest.mark.parametrize(
+    "kind",
+    [kind for kind in errors.WireError.__subclasses__() if kind.__module__ == errors.__name__],
+)
 def test_every_code_has_its_exception(kind: type[errors.WireError]) -> None:
     ack = {
         "ok": False,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from socketprogress.client.origin import _Found
 from socketprogress.client.runfile import RunFile, ServerAddress, find_server, running_servers
 from socketprogress.server.datadir import DataUnavailable, holder, lock_data
 
@@ -116,3 +117,27 @@ def test_a_data_folder_that_cannot_be_made_says_why(tmp_path: Path) -> None:
 
     with pytest.raises(DataUnavailable, match="--data"):
         lock_data(tmp_path / "file" / "data")
+
+
+def test_who_reports_to_a_server_waits_for_that_one_and_knows_it_again(runtime: Path) -> None:
+    # Given two servers, and a reporter that has found the one started last
+    def at(port: int, data: str, started_at: float) -> RunFile:
+        address = ServerAddress(f"http://127.0.0.1:{port}", None, 7, started_at, data)
+        folder = runtime / "socketprogress"
+        folder.mkdir(exist_ok=True)
+        file = RunFile(address, folder=folder)
+        file.path = file.path.replace(folder / f"{port}.json")  # each has a process of its own
+        return file
+
+    with at(7000, "/a", 5.0):
+        with at(7001, "/b", 6.0):
+            origin = _Found().origin(None, offline=False)
+            assert origin is not None
+            assert origin.address() == ("http://127.0.0.1:7001", None)
+
+        # When that one is away, then it is not the other that hears the rest
+        assert origin.address() == ("http://127.0.0.1:7001", None)
+
+        # When it is back at another port, then it is known by its data
+        with at(7002, "/b", 7.0):
+            assert origin.address() == ("http://127.0.0.1:7002", None)

@@ -150,6 +150,7 @@ def test_a_data_folder_in_use_names_the_server_that_uses_it(server: Start) -> No
 
     assert second.returncode == 1
     assert f"in use by another server (pid {running.pid})" in second.stderr
+    assert "choose another folder with --data" in second.stderr
     assert second.stderr.count("\n") == 1
 
 

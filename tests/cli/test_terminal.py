@@ -81,6 +81,24 @@ def test_what_is_unknown_is_left_out() -> None:
     assert headline(state) == "5 it  f42"
 
 
+def test_an_uncertain_time_left_is_a_range() -> None:
+    ends = {"eta_low_s": 130.0, "eta_high_s": 185.4, "usual_s": 170.0}
+
+    assert "  2:10-3:05 left  " in headline({**STATE, **ends})
+    few = {"eta_s": 2, "eta_low_s": 1, "eta_high_s": 3}
+    assert "  0:02 left  " in headline({**STATE, **few})
+    assert "left" not in headline({**STATE, **ends, "elapsed_s": 0.0})
+    assert "left" not in headline({**STATE, **ends, "cancel_requested": True})
+
+
+def test_what_takes_longer_than_such_tasks_did_says_so() -> None:
+    state = {**STATE, "eta_s": None, "usual_s": 170.0, "elapsed_s": 171.0}
+
+    assert "  longer than usual  " in headline(state)
+    assert "usual" not in headline({**state, "elapsed_s": 169.0})
+    assert "usual" not in headline({**state, "status": "lost"})
+
+
 @pytest.mark.parametrize("columns", [20, 40, 79, 200])
 def test_a_bar_never_takes_more_than_its_columns(columns: int) -> None:
     state = {**STATE, "title": "日本" * 100, "message": "m" * 300}

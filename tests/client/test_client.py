@@ -7,12 +7,15 @@ import copy
 import gc
 import json
 import multiprocessing
+import os
 import pickle
+import signal
 import threading
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -22,7 +25,14 @@ from socketprogress.client.watcher import TaskView
 from socketprogress.core import errors
 
 Start = Callable[..., Any]
+Done = TypeVar("Done")
 JOBS = str(Path(__file__).parent.parent / "server" / "jobs.py")
+
+
+def in_a_loop(work: Coroutine[Any, Any, Done]) -> Done:
+    """Run a coroutine in a loop and a thread of its own: a browser's test leaves its loop in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
 
 
 def put(url: str, task_id: str, **fields: Any) -> None:
@@ -77,7 +87,7 @@ def test_asyncio_sees_what_a_script_sees(running: Any) -> None:
             states = [state async for state in task.watch()]
             return states, await task.wait()
 
-    states, result = asyncio.run(watch())
+    states, result = in_a_loop(watch())
 
     assert result == states[-1].result == 30
     seqs = [state.seq for state in states]
@@ -98,7 +108,7 @@ def test_two_threads_and_an_event_loop_watch_the_same_task(client: Client) -> No
     threads = [threading.Thread(target=watch) for _ in range(2)]
     for thread in threads:
         thread.start()
-    asyncio.run(watch_in_loop())
+    in_a_loop(watch_in_loop())
     for thread in threads:
         thread.join()
 
@@ -135,7 +145,7 @@ def test_a_watch_ends_in_time_though_the_task_goes_on(client: Client) -> None:
     with pytest.raises(TimeoutError, match=f"task {task.task_id} is in progress after 0.3 s"):
         task.result(timeout=0.3)
     with pytest.raises(TimeoutError, match="in progress"):
-        asyncio.run(task.wait(timeout=0.3))
+        in_a_loop(task.wait(timeout=0.3))
     task.cancel()
 
 
@@ -156,7 +166,7 @@ def test_a_cancelled_asyncio_task_leaves_its_watch(running: Any) -> None:
             with pytest.raises(TaskCancelled):
                 await held.wait()
 
-    asyncio.run(main())
+    in_a_loop(main())
 
 
 def test_the_server_stops_telling_of_what_nobody_watches(client: Client) -> None:
@@ -188,7 +198,7 @@ def test_a_failed_task_raises_its_code_and_message(client: Client) -> None:
         raised.result()
     assert caught.value.code == "exception"
     with pytest.raises(TaskFailure) as caught:
-        asyncio.run(vanished.wait())
+        in_a_loop(vanished.wait())
     assert caught.value.code == "worker_lost"
 
 
@@ -226,7 +236,7 @@ def test_the_whole_log_is_read_page_by_page(
         return [line async for line in task.log()]
 
     wanted = [f"line {number}" for number in range(30)]
-    assert list(task.log()) == asyncio.run(read()) == wanted
+    assert list(task.log()) == in_a_loop(read()) == wanted
 
 
 # -- starting and listing --------------------------------------------------------------------------
@@ -264,7 +274,7 @@ def test_every_task_of_a_list_comes_once_over_all_pages(
 
     found = [task.task_id for task in client.list(search="paged", status=["completed", "failed"])]
     assert sorted(found) == sorted(started)
-    assert sorted(asyncio.run(fetch())) == sorted(started)
+    assert sorted(in_a_loop(fetch())) == sorted(started)
     assert list(client.list(search="paged", status="failed")) == []
 
 
@@ -301,7 +311,7 @@ def test_an_unknown_task_is_told_by_whatever_is_asked_of_it(client: Client) -> N
         with pytest.raises(errors.UnknownTask):
             ask()
     with pytest.raises(errors.UnknownTask):
-        asyncio.run(task.wait())
+        in_a_loop(task.wait())
     with pytest.raises(errors.InvalidPayload) as caught:
         client.task("not/valid").result()
     assert caught.value.field == "task_id"
@@ -331,7 +341,7 @@ def test_a_wrong_token_is_refused_and_a_right_one_is_found_in_the_url(server: St
         with pytest.raises(errors.Unauthorized):
             Client(running.url, token=token).task("any").result()
         with pytest.raises(errors.Unauthorized):
-            asyncio.run(Client(running.url, token=token).task("any").wait())
+            in_a_loop(Client(running.url, token=token).task("any").wait())
     with Client(running.url, token="the-right-one-of-them") as client:
         assert client.start("instant").result() == 42
     with Client(running.url.replace("://", "://:the-right-one-of-them@")) as client:
@@ -348,7 +358,7 @@ def test_without_a_server_the_error_says_so(running: Any, monkeypatch: Any, tmp_
     with pytest.raises(errors.Unavailable, match=f"no server answers at {nobody}"):
         Client(nobody).start("checksum")
     with pytest.raises(errors.Unavailable, match=f"no server answers at {nobody}"):
-        asyncio.run(Client(nobody).task("any").wait())
+        in_a_loop(Client(nobody).task("any").wait())
     with pytest.raises(errors.Unavailable, match="no server of yours is running"):
         Client().list().__iter__().__next__()
     with pytest.raises(errors.ConfigurationError, match="'ftp://x' must be a URL"):
@@ -406,7 +416,7 @@ def test_fifty_watches_in_one_event_loop_follow_a_killed_server(
                 await asyncio.to_thread(put, running.url, task_id, status="completed", current=4)
             return await asyncio.gather(*watches)
 
-    for states in asyncio.run(main()):
+    for states in in_a_loop(main()):
         # Then everybody sees the end, in the new epoch, once
         assert states[0].current == 1
         assert (states[-1].status, states[-1].current) == ("completed", 4)
@@ -437,7 +447,7 @@ def test_a_task_that_the_restarted_server_does_not_know_ends_the_watch(server: S
     running = server("--store", "memory:")
     put(running.url, "far", name="far", total=4, current=1)
     with Client(running.url) as client:
-        states = client.task("far").watch(patience_s=5.0)
+        states = client.task("far").watch(patience_s=60.0)
         next(states)
         running.kill()
         running.start()
@@ -477,7 +487,7 @@ def test_patience_ends_in_asyncio_too(server: Start) -> None:
             with pytest.raises(errors.Unavailable, match="no server answers"):
                 await anext(states)
 
-    asyncio.run(main())
+    in_a_loop(main())
 
 
 def test_a_server_inside_of_another_application_is_named_by_its_path(
@@ -572,3 +582,30 @@ def test_a_client_that_is_let_go_of_leaves_nothing_behind(running: Any) -> None:
     for thread in own:
         thread.join(20)
         assert not thread.is_alive(), thread
+
+
+def test_a_killed_server_leaves_no_socket_open(server: Start) -> None:
+    # Given a server that is killed with a question unread: its host resets the connection
+    running = server()
+    with Client(running.url) as client, ThreadPoolExecutor(1) as pool:
+        assert client.definitions()
+        os.kill(running.pid, signal.SIGSTOP)
+        asked = pool.submit(client.definitions)
+        _await_unread(running.port)
+        running.kill()
+        with pytest.raises(errors.Unavailable):
+            asked.result()
+
+    # Then what is left of it is no descriptor that somebody has to collect: that warning is an error
+    gc.collect()
+
+
+def _await_unread(port: int) -> None:
+    """Wait until bytes lie unread in a connection to a port of this host."""
+    pause = threading.Event()
+    while True:
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            _, local, _, state, queues, *_ = line.split()
+            if int(local.split(":")[1], 16) == port and state == "01" and queues[-8:] != "0" * 8:
+                return
+        pause.wait(0.02)

@@ -253,6 +253,25 @@ def test_the_result_arrives_and_what_is_no_json_is_left_out_with_a_line(
         assert api.log(task["task_id"])[0].startswith("The result is left out: ")
 
 
+def test_a_file_is_refused_by_name_and_harms_nothing(api: Any, script: Run) -> None:
+    run = script(
+        """
+        from socketprogress.core.errors import ConfigurationError
+        with Reporter("files", task_id="files-1", total=1) as bar:
+            try:
+                bar.add_file("report.csv")
+            except ConfigurationError as exc:
+                say(exc)
+            bar.advance()
+        """,
+        api.url,
+    )
+
+    said = run.hear()
+    assert "'report.csv' cannot be offered from here: only tasks that a server runs" in said
+    assert api.ended("files-1")["status"] == "completed"
+
+
 def test_an_end_can_be_said_and_only_the_first_counts(api: Any, script: Run) -> None:
     script(
         """

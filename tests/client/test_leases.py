@@ -11,7 +11,7 @@ import pytest
 Run = Callable[..., Any]
 
 
-def test_a_killed_reporter_is_lost_after_its_lease(api: Any, script: Run) -> None:
+def test_a_killed_reporter_has_failed_after_its_lease(api: Any, script: Run) -> None:
     run = script(
         """
         for i in track(range(10_000), task_id="killed", lease_s=1):
@@ -25,7 +25,118 @@ def test_a_killed_reporter_is_lost_after_its_lease(api: Any, script: Run) -> Non
 
     run.signal(signal.SIGKILL)
 
-    assert api.wait("killed", lambda task: task["status"] == "lost")["error"] is None
+    task = api.ended("killed")
+    assert (task["status"], task["error"]["code"]) == ("failed", "worker_lost")
+    assert str(run.process.pid) in task["error"]["message"]
+
+
+def test_who_is_killed_elsewhere_is_lost(api: Any, script: Run) -> None:
+    # Given a reporter whose host is not the server's, though such a process is there as well
+    run = script(
+        """
+        import socket
+        socket.gethostname = lambda: "elsewhere"
+        with Reporter("far", task_id="far", lease_s=1) as bar:
+            bar.current = 1
+            say("here")
+            time.sleep(100)
+        """,
+        api.url,
+    )
+    run.hear()
+    api.wait("far", lambda task: task["current"] == 1)
+
+    # When it is killed
+    run.signal(signal.SIGKILL)
+
+    # Then nobody here knows of its end, also after another look or two
+    assert api.wait("far", lambda task: task["status"] == "lost")["error"] is None
+    assert api.get("/api/tasks/far?wait=3")["status"] == "lost"
+
+
+def test_who_goes_on_with_a_dead_process_s_task_can_be_lost_and_come_back(
+    api: Any, script: Run
+) -> None:
+    # Given a process that has begun a task and is killed, and another that goes on with it
+    code = """
+        with Reporter("shared", task_id="shared", lease_s={lease}, total=10) as bar:
+            bar.current = {current}
+            say("here")
+            wait_for_go()
+        """
+    first = script(code.format(lease=3, current=1), api.url)
+    first.hear()
+    api.wait("shared", lambda task: task["current"] == 1)
+    second = script(code.format(lease=3, current=2), api.url)
+    second.hear()
+    first.signal(signal.SIGKILL)
+    first.end()
+    api.wait("shared", lambda task: task["current"] == 2)
+    for _ in range(4):
+        api.get("/api/tasks/shared?wait=1")
+
+    # When that one is stopped
+    second.signal(signal.SIGSTOP)
+    api.wait("shared", lambda task: task["status"] == "lost")
+    assert api.get("/api/tasks/shared?wait=3")["status"] == "lost"
+
+    # Then the task is its own: it goes on with it
+    second.signal(signal.SIGCONT)
+    second.go()
+    assert api.ended("shared")["status"] == "completed"
+
+
+def test_a_lost_task_that_was_cancelled_ends(api: Any, script: Run) -> None:
+    # Given a reporter that is stopped, and whose task is lost
+    run = script(
+        """
+        with Reporter("frozen", task_id="frozen", lease_s=1) as bar:
+            bar.current = 1
+            say("here")
+            while True:
+                bar.advance()
+                time.sleep(0.01)
+        """,
+        api.url,
+    )
+    run.hear()
+    api.wait("frozen", lambda task: task["current"])
+    run.signal(signal.SIGSTOP)
+    api.wait("frozen", lambda task: task["status"] == "lost")
+
+    # When somebody cancels it
+    api.cancel("frozen")
+
+    # Then it ends without it
+    task = api.ended("frozen")
+    assert (task["status"], task["error"], task["cancel_requested"]) == ("cancelled", None, True)
+    assert any("Nobody has heard" in line for line in api.log("frozen"))
+
+    # And its reporter stops when it is back
+    run.signal(signal.SIGCONT)
+    assert run.end() == 1
+    assert "Cancelled" in run.stderr
+
+
+def test_a_dead_reporter_s_task_that_was_cancelled_ends(api: Any, script: Run) -> None:
+    run = script(
+        """
+        import socket
+        socket.gethostname = lambda: "elsewhere"
+        with Reporter("doomed", task_id="doomed", lease_s=1) as bar:
+            bar.current = 1
+            say("here")
+            time.sleep(100)
+        """,
+        api.url,
+    )
+    run.hear()
+    api.wait("doomed", lambda task: task["current"] == 1)
+    api.cancel("doomed")
+
+    run.signal(signal.SIGKILL)
+
+    assert api.ended("doomed")["status"] == "cancelled"
 
 
 def test_a_reporter_that_is_stopped_is_lost_and_comes_back(api: Any, script: Run) -> None:

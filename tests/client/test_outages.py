@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -94,6 +95,8 @@ def test_a_server_killed_midway_and_started_again_hears_the_rest(
     check_work(api)
     run.go()
     assert run.end() == 0
+    assert run.stderr.count("\n") == 1
+    assert re.search(r"\w; reports are kept and delivered later$", run.stderr.rstrip())
     assert spooled() == []
 
 

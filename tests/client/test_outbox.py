@@ -355,3 +355,33 @@ def test_a_task_that_somebody_else_has_ended_is_dropped() -> None:
 
     assert len(outbox) == 0
     assert outbox.settled
+
+
+def test_numbers_go_on_above_those_of_another_process() -> None:
+    outbox = Outbox(iter(range(5, 100)))
+    outbox.open({"task_id": "a", "name": "n"})
+    outbox.openings(1)
+    outbox.opened("a", number=40)
+    outbox.merge([{"task_id": "a", "current": 1}])
+    batch = outbox.take(now=0.0, budget=10_000)
+    assert batch is not None
+    assert batch.reports[0]["reporter_seq"] == 41
+
+
+def test_what_is_only_announced_is_forgotten_once_it_is_known() -> None:
+    outbox = Outbox(itertools.count(1))
+    outbox.open({"task_id": "a", "name": "n"}, only=True)
+    assert len(outbox.openings(9)) == 1
+    outbox.opened("a")
+    assert len(outbox) == 0
+
+
+def test_what_rests_gives_signs_of_life_without_numbers() -> None:
+    outbox = Outbox(itertools.count(1), beat_s=1.0)
+    outbox.open({"task_id": "a", "name": "n"})
+    outbox.openings(1)
+    outbox.opened("a")
+    outbox.rest_from("a")
+    batch = outbox.take(now=5.0, budget=10_000)
+    assert batch is not None
+    assert batch.reports == [{"task_id": "a"}]

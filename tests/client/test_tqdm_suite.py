@@ -24,7 +24,7 @@ WALL_CLOCK = "tests/tests_perf.py"
 SETTINGS = """\
 [pytest]
 python_files = tests_*.py
-addopts = -W error --asyncio-mode=strict -p no:cacheprovider
+addopts = -W error -W "ignore:Module already imported" --asyncio-mode=strict -p no:cacheprovider
 asyncio_default_fixture_loop_scope = function
 markers =
     slow

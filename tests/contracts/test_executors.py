@@ -156,6 +156,14 @@ def test_sys_exit_is_a_failure_even_with_code_0(submit: Submit) -> None:
     assert outcome.error == TaskError("exception", "SystemExit: 0")
 
 
+@pytest.mark.parametrize("body", ["interrupt", "interrupt_async"])
+def test_a_keyboard_interrupt_of_the_bodys_own_is_a_failure(submit: Submit, body: str) -> None:
+    told, _ = submit(body)
+    outcome = told.end()
+    assert outcome.status is Status.FAILED
+    assert outcome.error == TaskError("exception", "KeyboardInterrupt")
+
+
 def test_a_generator_fails_instead_of_doing_nothing(submit: Submit) -> None:
     told, _ = submit("generate")
     error = told.end().error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import string
 import threading
 from collections.abc import Callable, Iterator
@@ -49,6 +50,9 @@ FIELDS = {
     "steps": st.lists(steps, max_size=3).map(tuple),
     "rate": maybe,
     "eta_s": maybe,
+    "eta_low_s": maybe,
+    "eta_high_s": maybe,
+    "usual_s": maybe,
     "elapsed_s": maybe,
     "started_at": maybe,
     "updated_at": maybe,
@@ -65,8 +69,13 @@ FIELDS = {
     "args": st.dictionaries(texts, json_values, max_size=3),
     "pid": st.none() | st.integers(0, 2**22),
     "lease_s": st.none() | st.floats(0.1, 1e5),
+    "abandon_s": st.none() | st.floats(0.1, 1e5),
     "reporter_seq": st.integers(0, 2**53),
     "leave": st.booleans(),
+    "gathers": st.booleans(),
+    "dispatched": st.booleans(),
+    "uploaded": st.booleans(),
+    "term": st.integers(0, 2**53),
 }
 
 states = st.builds(TaskState, **FIELDS)
@@ -105,16 +114,16 @@ class Home:
             store.close()
 
 
-HOMES: dict[str, Callable[[Path], Home]] = {
-    "memory": lambda path: Home("memory:", path, survives=False),
-    "sqlite": lambda path: Home("sqlite:", path, survives=True),
-}
-SURVIVING = [name for name, make in HOMES.items() if make(Path()).survives]
+HOMES = {"memory": "memory:", "sqlite": "sqlite:", "redis": "redis:"}
+SURVIVING = ["sqlite", "redis"]
 
 
 @pytest.fixture(params=HOMES)
 def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
-    home = HOMES[request.param](tmp_path)
+    url = HOMES[request.param]
+    if url == "redis:":
+        url = f"{request.getfixturevalue('lasting_redis').url}?prefix={secrets.token_hex(8)}"
+    home = Home(url, tmp_path, survives=request.param in SURVIVING)
     yield home
     home.close()
 

@@ -14,6 +14,9 @@ from tests.core.clock import MockClock
 class HeldStore:
     """A store on memory that has written a terminal state when the test says so; a `Store`."""
 
+    save_every_s = 2.0
+    is_shared = False
+
     def __init__(self) -> None:
         self.memory = MemoryStore()
         self.saved: list[TaskState] = []

@@ -65,6 +65,27 @@ def test_a_reporters_task_goes_on_after_a_restart_with_its_lease_anew(bench: Ben
     assert hub.get("a").status is Status.LOST
 
 
+def test_what_was_said_last_before_a_silence_is_there_after_a_kill(bench: Bench) -> None:
+    # Given: work that says something twice in quick succession, and then nothing more for a while.
+    bench.start("a")
+    for current in (1, 50):
+        bench.hub.apply([{"task_id": "a", "current": current, "total": 100}])
+    bench.hub.sweep()
+    bench.clock.advance(3)
+    bench.hub.sweep()
+    stored = len(bench.store.saved)
+    bench.hub.sweep()
+    assert len(bench.store.saved) == stored  # once is enough
+
+    # When: its server is killed, and another one takes its place.
+    hub = restarted(bench)
+    bench.store.written()
+
+    # Then: it ended where it was seen last.
+    end = hub.get("a")
+    assert (end.status, end.progress) == (Status.FAILED, 50.0)
+
+
 def test_what_has_ended_stays_as_it_ended_after_a_restart(bench: Bench) -> None:
     bench.start("a")
     ended = bench.end("a")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from socketprogress.core.progress import Pace, finite, forward, percent
+from socketprogress.core.progress import UNKNOWN, Left, Pace, finite, forward, percent
 
 counts = st.integers() | st.floats(allow_nan=True, allow_infinity=True)
 amounts = st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
@@ -283,6 +283,30 @@ def test_a_pause_makes_no_time_left_credible() -> None:
     assert pace.eta_s(603.0, 100) == 9.0
 
 
+def test_an_even_pace_needs_no_range() -> None:
+    pace = Pace(0.0)
+    at = counted(pace, at=0.0, per_s=10, seconds=30)
+
+    assert pace.left(at, 400) == Left(10.0)
+
+
+def test_after_another_pace_within_the_last_minute_the_time_left_is_a_range() -> None:
+    pace = Pace(0.0)
+    at = counted(pace, at=0.0, per_s=100, seconds=60)
+
+    at = counted(pace, at=at, per_s=10, seconds=20)
+
+    left = pace.left(at, 7_200)
+    assert left.eta_s == left.eta_high_s == pytest.approx(84, abs=2)
+    assert left.eta_low_s == pytest.approx(17, abs=2)
+
+
+def test_the_range_of_what_cannot_be_known_is_unknown() -> None:
+    pace = Pace(0.0)
+
+    assert pace.left(0.0, 10) == pace.left(9.0, None) == UNKNOWN
+
+
 @given(st.lists(st.tuples(st.floats(0, 1e6), amounts), max_size=30), st.none() | amounts)
 def test_no_counts_at_all_make_a_rate_or_a_time_that_is_no_number(
     samples: list[tuple[float, float]], total: float | None
@@ -292,5 +316,9 @@ def test_no_counts_at_all_make_a_rate_or_a_time_that_is_no_number(
         now += span
         pace.add(now, count)
 
-        for value in (pace.rate, pace.eta_s(now, total), pace.elapsed_s(now)):
+        left = pace.left(now, total)
+        assert left.eta_s == pace.eta_s(now, total)
+        times = (left.eta_low_s, left.eta_s, left.eta_high_s)
+        assert None in times or sorted(times) == list(times)
+        for value in (pace.rate, pace.elapsed_s(now), *times):
             assert value is None or (math.isfinite(value) and value >= 0)

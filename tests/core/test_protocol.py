@@ -25,14 +25,15 @@ TASK = {
     "task_id", "name", "title", "status", "progress", "current", "total", "unit", "message",
     "steps", "rate", "eta_s", "elapsed_s", "created_at", "started_at", "updated_at",
     "finished_at", "cancellable", "cancel_requested", "result", "files", "error", "source",
-    "host", "parent_id", "tags", "epoch", "seq",
+    "host", "parent_id", "tags", "epoch", "seq", "retryable",
 }  # fmt: skip
 UPDATE = {
     "task_id", "progress", "status", "seq", "epoch", "current", "total", "message", "steps",
     "rate", "eta_s", "elapsed_s", "updated_at", "cancel_requested",
 }  # fmt: skip
 BESIDE_THE_TASK = {"args", "pid", "lease_s"}
-BESIDE_AN_UPDATE = {"unit", "title", "started_at"}
+RANGE = {"eta_low_s", "eta_high_s", "usual_s"}
+BESIDE_AN_UPDATE = {"unit", "title", "started_at", *RANGE}
 AT_THE_END = {"result", "error", "files", "finished_at"}
 
 RUNNING = TaskState(
@@ -61,7 +62,7 @@ FAILED = replace(
 
 @pytest.mark.parametrize("state", [RUNNING, FAILED])
 def test_a_snapshot_has_every_field_of_the_task(state: TaskState) -> None:
-    assert set(snapshot(state)) == TASK | BESIDE_THE_TASK
+    assert set(snapshot(state)) == TASK | RANGE | BESIDE_THE_TASK
 
 
 @pytest.mark.parametrize("state", [RUNNING, FAILED])

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 
@@ -87,6 +89,34 @@ def test_one_thread_looks_at_all_of_them(inbox: Inbox) -> None:
         assert threading.active_count() == before + 1
 
 
+def test_looks_that_cost_much_are_rarer(inbox: Inbox) -> None:
+    # Given a sink whose taking costs two milliseconds of the processor
+    took: list[tuple[float, float]] = []
+
+    def send(reports: Sequence[Report]) -> None:
+        began = time.monotonic()
+        used = time.thread_time()
+        while time.thread_time() - used < 0.002:
+            pass
+        took.append((began, time.monotonic()))
+        Inbox.send(inbox, reports)
+
+    inbox.send = send  # type: ignore[method-assign]
+    with Sampler(inbox, interval_s=0.001) as sampler:
+        reporter = Reporter(task_id="t")
+        sampler.add(reporter)
+
+        # When something changes between all looks
+        for _ in range(6):
+            reporter.advance()
+            inbox.next()
+
+    # Then twenty times as long passes between two of them, however fast the machine is
+    pauses = [after - before for (_, before), (after, _) in pairwise(took)]
+    assert len(pauses) == 5
+    assert min(pauses) >= 0.04
+
+
 def test_without_a_reporter_there_is_no_thread(inbox: Inbox) -> None:
     before = threading.active_count()
 
@@ -108,6 +138,30 @@ def test_while_nothing_changes_it_says_now_and_then_that_the_process_is_alive(
             pass
 
     assert reports == [{"task_id": "t", "current": 1}]
+
+
+def test_where_looks_are_rare_it_says_so_no_later(inbox: Inbox) -> None:
+    # Given a reporter that never changes, and of which a look costs much
+    class Dear:
+        read = 0
+
+        def __str__(self) -> str:
+            self.read += 1
+            used = time.thread_time()
+            while time.thread_time() - used < 0.005:
+                pass
+            return "the same"
+
+    dear = Dear()
+    with Sampler(inbox, interval_s=0.001, idle_s=0.1) as sampler:
+        reporter = Reporter(task_id="t")
+        reporter.message = dear  # type: ignore[assignment]
+        sampler.add(reporter)
+        assert inbox.next() == [{"task_id": "t", "message": "the same"}]
+
+        # When it is looked at ten times a second at most, then the first of these looks says it
+        assert inbox.next() == []
+    assert dear.read <= 4
 
 
 def test_removing_a_reporter_hands_on_what_it_still_has(inbox: Inbox) -> None:

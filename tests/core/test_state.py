@@ -52,6 +52,16 @@ def test_a_state_cannot_be_changed_in_place() -> None:
         a_task().seq = 9  # type: ignore[misc]
 
 
+def test_a_state_with_other_fields_is_what_dataclasses_make_of_it() -> None:
+    state = running(total=10, steps=steps_of.make(["a", "b"]), tags=("x",))
+    changes = {"seq": 9, "progress": 5.0, "args": {"n": 1}}
+
+    assert states.replace(state) == state
+    assert states.replace(state, **changes) == replace(state, **changes)
+    with pytest.raises(KeyError):
+        states.replace(state, speed=1)
+
+
 def test_what_begins_is_in_progress_from_then_on_and_enters_its_first_step() -> None:
     state = states.begin(a_task(steps=steps_of.make(["a", "b"])), at=123.0)
 
@@ -108,6 +118,16 @@ def test_a_cancellation_is_asked_for_once() -> None:
 def test_what_may_not_be_cancelled_says_so() -> None:
     with pytest.raises(NotCancellable, match="t1"):
         states.request_cancel(running(cancellable=False), at=102.0)
+
+
+def test_an_answer_says_how_long_a_task_has_run_by_now() -> None:
+    state = replace(running(), elapsed_s=2.0, updated_at=100.0)
+    lost, done = states.lose(state, at=110.0), states.end(state, Status.COMPLETED, at=110.0)
+
+    assert states.as_of(state, 103.5) == replace(state, elapsed_s=5.5)
+    assert states.as_of(state, 90.0) == state  # the clock was set back
+    assert states.as_of(a_task(), 500.0).elapsed_s is None
+    assert [states.as_of(same, 500.0) for same in (lost, done)] == [lost, done]
 
 
 def test_a_running_task_can_be_lost_and_regained() -> None:

@@ -92,7 +92,7 @@ def ended(client: Client, name: str, *, parent_id: str | None = None) -> list[Ta
 
 def test_every_example_has_a_line_that_runs_it() -> None:
     for path in EXAMPLES.iterdir():
-        if path.suffix in {".py", ".sh"}:
+        if path.suffix in {".py", ".sh"} or (path / "__main__.py").is_file():
             assert any(path.stem in line for line in LINES), path
 
 

@@ -80,6 +80,14 @@ def leave() -> None:
     sys.exit(0)
 
 
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+async def interrupt_async() -> None:
+    raise KeyboardInterrupt
+
+
 def generate() -> Any:
     yield 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,3 +103,18 @@ def test_an_async_body_has_a_thread_of_its_own_so_that_the_loop_goes_on(
 
     # Then
     assert end_of(told) == Outcome(Status.CANCELLED)
+
+
+def test_a_ctrl_c_that_hits_a_body_is_the_processs(executor: HubExecutor, tmp_path: Path) -> None:
+    # Given a body that is running when the interrupt comes
+    def body() -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    told = Recorder()
+    executor.submit(Job(task_id="t", function=None, call=body, args={}, output_dir=tmp_path), told)
+
+    # When the loop runs, then who waits on it is interrupted, and the body ends with the server
+    with pytest.raises(KeyboardInterrupt):
+        end_of(told)
+    assert told.outcome.status is Status.CANCELLED
+    assert told.outcome.error.code == "shutdown"

@@ -39,8 +39,9 @@ class Recorder:
         self._note("reports")
 
     def ended(self, outcome: Outcome) -> None:
-        self.outcome = outcome
-        self._note("ended")
+        with self._news:
+            self.outcome = outcome
+            self._note("ended")
 
     def _note(self, event: str) -> None:
         with self._news:

@@ -1,10 +1,14 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import * as show from "../../static/js/format.js";
 import { frame } from "./frames.js";
 
+/** @type {Record<string, string>} */
+const plurals = JSON.parse(readFileSync(new URL("plurals.json", import.meta.url), "utf8"));
 const running = frame("progress_update.in_progress");
+const usual = frame("progress_update.usual");
 
 test("a status is written out", () => {
   assert.equal(show.words(running), "in progress");
@@ -34,16 +38,20 @@ test("counts name their unit, except the one that says nothing", () => {
   assert.equal(show.counts({ ...running, current: 0, total: null, unit: "rows" }), "");
 });
 
-test("units are words for one of them", () => {
-  const of = (/** @type {string} */ unit) => show.counts({ ...running, current: 3, total: null, unit });
-  assert.deepEqual(["file", "entry", "day", "rows", "px", "GiB"].map(of), [
-    "3 files",
-    "3 entries",
-    "3 days",
-    "3 rows",
-    "3 px",
-    "3 GiB",
-  ]);
+test("units are words for one of them; the table is the templates' too", () => {
+  for (const [unit, several] of Object.entries(plurals)) assert.equal(show.plural(unit), several);
+});
+
+test("a unit follows its number", () => {
+  const of = (/** @type {number} */ current, /** @type {number | null} */ total, unit = "batch") =>
+    show.counts({ ...running, current, total, unit });
+  assert.equal(of(310, 900), "310 of 900 batches");
+  assert.equal(of(1, 900), "1 of 900 batches");
+  assert.equal(of(0, 1), "0 of 1 batch");
+  assert.equal(of(1, null), "1 batch");
+  assert.equal(of(1.5, null), "1.5 batches");
+  assert.equal(of(2, null, "%"), "2");
+  assert.equal(show.rate({ ...running, rate: 1, unit: "batch" }), "1 batch/s");
 });
 
 test("a rate is shown while the task is in progress", () => {
@@ -76,13 +84,38 @@ test("the time left is coarse, and unknown is not said", () => {
   assert.equal(left(1700), "about 30 min left");
   assert.equal(left(9000), "about 2.5 h left");
   assert.equal(left(200_000), "about 2 days left");
+  assert.equal(show.timeLeft({ ...running, eta_s: 41, elapsed_s: 2.9 }), "");
   assert.equal(show.timeLeft({ ...running, progress: 99.99 }), "finishing…");
   assert.equal(show.timeLeft({ ...running, cancel_requested: true }), "");
 });
 
-test("a screen reader hears status, percent and time left", () => {
-  assert.equal(show.valueText(running), "in progress, 40%, about 10 s left");
+test("a time left that is uncertain is a range, as coarse as its ends", () => {
+  const left = (/** @type {number} */ low, /** @type {number} */ high) =>
+    show.timeLeft({ ...running, eta_s: (low + high) / 2, eta_low_s: low, eta_high_s: high });
+  assert.equal(show.timeLeft(usual), "2 to 3 min left");
+  assert.equal(left(12, 33), "15 to 35 s left");
+  assert.equal(left(41, 130), "45 s to 2 min left");
+  assert.equal(left(0, 190), "up to 3 min left");
+  assert.equal(left(1, 4), "a few seconds left");
+  assert.equal(left(3000, 7300), "50 min to 2 h left");
+  assert.equal(left(100, 120), "about 2 min left");
+  assert.equal(left(71, 100), "1 to 2 min left");
+  assert.equal(left(61, 85), "about 1 min left");
+});
+
+test("what takes longer than such tasks did so far says so, unless its own pace says more", () => {
+  const over = { ...usual, eta_s: null, eta_low_s: null, eta_high_s: null, elapsed_s: 200 };
+  assert.equal(show.timeLeft(over), "longer than usual");
+  assert.equal(show.timeLeft({ ...over, eta_s: 41 }), "about 45 s left");
+  assert.equal(show.timeLeft({ ...over, elapsed_s: 160 }), "");
+  assert.equal(show.timeLeft({ ...over, cancel_requested: true }), "");
+  assert.equal(show.timeLeft({ ...over, status: "lost" }), "");
+});
+
+test("a screen reader hears percent and time left in words, or the status", () => {
+  assert.equal(show.valueText(running), "40%, about 10 seconds left");
   assert.equal(show.valueText(frame("progress_update.indeterminate")), "in progress");
+  assert.equal(show.valueText(usual), "in progress, 2 to 3 minutes left");
 });
 
 test("the window's title tells where the task is", () => {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { timeLeft } from "../../static/js/format.js";
 import { Tasks, credible, elapsed, fitting } from "../../static/js/state.js";
 import { frame } from "./frames.js";
 
@@ -124,6 +125,18 @@ test("a rate is not believed of a task that stands still for longer than it allo
   assert.equal(rateAt(0.1, 131), null);
   assert.equal(credible(update({ rate: 200, eta_s: 9, updated_at: 100 }), 106).eta_s, null);
   assert.equal(credible(update({ rate: 200, updated_at: null }), 106).rate, 200);
+});
+
+test("the time left shrinks between updates, and is over when it is", () => {
+  const at = { ...frame("progress_update.usual"), updated_at: 100, elapsed_s: 10 };
+  const texts = [100, 160, 240, 279, 281].map((now) => timeLeft(credible(at, now)));
+  assert.deepEqual(texts, [
+    "2 to 3 min left",
+    "1 to 2 min left",
+    "up to 40 s left",
+    "a few seconds left",
+    "longer than usual",
+  ]);
 });
 
 test("elapsed time goes on between updates, only while the task is in progress", () => {

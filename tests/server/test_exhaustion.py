@@ -24,6 +24,7 @@ from socketprogress.server.bridge import MOST_DESCRIPTORS, allow_connections
 from socketprogress.server.engine import SystemClock
 from socketprogress.server.fanout import Fanout
 from socketprogress.server.lists import ListWatchers
+from socketprogress.server.policy import Policy
 from socketprogress.server.runtime import choose
 from socketprogress.server.service import Service
 from socketprogress.server.settings import Settings
@@ -114,7 +115,8 @@ def test_who_sends_without_a_pause_keeps_nobody_else_waiting(server: Start, mode
 def test_watchers_of_lists_come_and_go_on_threads_while_news_is_told() -> None:
     # Given lists that nobody else touches
     hub = Hub(store=MemoryStore(), clock=SystemClock(), epoch="e1")
-    lists = ListWatchers(hub, Fanout(socketio.Server(async_mode="threading"), "/", lambda _: None))
+    server = socketio.Server(async_mode="threading")
+    lists = ListWatchers(hub, Fanout(server, "/", lambda _: None, lambda _: 0))
     for n in range(30):
         lists.join(f"stays{n}", Filter(search=str(n)))
     interval_s = sys.getswitchinterval()
@@ -162,6 +164,7 @@ def test_a_task_that_nothing_can_watch_over_fails_instead_of_waiting_for_ever(
         settings=Settings(root=tmp_path, data=tmp_path),
         runtime=choose("threading"),
         executors={"thread": object()},  # type: ignore[dict-item]  # never reached
+        policy=Policy(),
         spawn=no_more_threads,
     )
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+TABLE = Path(__file__).parents[1] / "js" / "plurals.json"
+PLURALS = json.loads(TABLE.read_text(encoding="utf-8"))
 
 Make = Callable[..., Any]
 
@@ -38,6 +43,72 @@ def test_the_list_the_task_and_the_bar_are_pages(web: Make, prefix: str) -> None
         assert "Add 41" in response.text
         assert f'"{prefix}/static/' in response.text
     assert f'href="{prefix}/tasks/{task_id}"' in server.get("/").text
+
+
+@pytest.mark.parametrize(
+    ("low", "likely", "high", "passed", "text"),
+    [
+        (120.0, 150.0, 180.0, 0, "2 to 3 min left"),
+        (120.0, 150.0, 180.0, 60, "1 to 2 min left"),
+        (120.0, 150.0, 180.0, 140, "up to 40 s left"),
+        (120.0, 150.0, 180.0, 179, "a few seconds left"),
+        (120.0, 150.0, 180.0, 181, "longer than usual"),
+        (41.0, 80.0, 130.0, 0, "45 s to 2 min left"),
+        (3000.0, 6000.0, 7300.0, 0, "50 min to 2 h left"),
+        (None, 41.0, None, 0, "about 45 s left"),
+        (None, 9000.0, None, 0, "about 2.5 h left"),
+        (None, 200_000.0, None, 0, "about 2 days left"),
+        (None, None, None, 0, ""),
+    ],
+)
+def test_the_time_left_reads_as_in_the_browser(
+    calm: Any, low: float, likely: float, high: float, passed: float, text: str
+) -> None:
+    show = calm.app.jinja_env.get_template("socketprogress/format.html").module
+    task = {
+        "status": "in_progress",
+        "progress": None,
+        "cancel_requested": False,
+        "eta_s": likely,
+        "eta_low_s": low,
+        "eta_high_s": high,
+        "usual_s": 165.0,
+        "elapsed_s": 15.0,
+    }
+
+    assert str(show.time_left(task, passed)).strip() == text
+    assert str(show.time_left({**task, "elapsed_s": 2.9 - passed}, passed)).strip() == ""
+    assert str(show.time_left({**task, "status": "lost"}, passed)).strip() == ""
+    assert str(show.time_left({**task, "cancel_requested": True}, passed)).strip() == ""
+
+
+@pytest.mark.parametrize(("unit", "several"), PLURALS.items())
+def test_units_read_as_in_the_browser(calm: Any, unit: str, several: str) -> None:
+    show = calm.app.jinja_env.get_template("socketprogress/format.html").module
+
+    assert html.unescape(str(show.plural(unit))) == several
+
+
+@pytest.mark.parametrize(
+    ("current", "total", "unit", "text"),
+    [
+        (310, 900, "batch", "310 of 900 batches"),
+        (1, 900, "batch", "1 of 900 batches"),
+        (0, 1, "batch", "0 of 1 batch"),
+        (1, None, "batch", "1 batch"),
+        (1.5, None, "batch", "1.5 batches"),
+        (2, None, "%", "2"),
+        (0, None, "batch", ""),
+    ],
+)
+def test_a_unit_follows_its_number(
+    calm: Any, current: float, total: float | None, unit: str, text: str
+) -> None:
+    show = calm.app.jinja_env.get_template("socketprogress/format.html").module
+    task = {"current": current, "total": total, "unit": unit, "rate": 1.0, "status": "in_progress"}
+
+    assert str(show.counts(task)).strip() == text
+    assert str(show.rate({**task, "unit": "batch"})).strip() == "1 batch/s"
 
 
 def test_every_page_has_a_strict_policy_and_is_not_stored(web: Make) -> None:
@@ -163,6 +234,7 @@ def test_a_forms_texts_become_what_the_definition_takes(web: Make) -> None:
         ({"numbers": '{"a": 1}'}, "numbers"),
         ({"numbers": "[" * 40 + "]" * 40}, "numbers"),
         ({"numbers": "[NaN]"}, "numbers"),
+        ({"numbers": '[1, "two"]'}, "numbers"),
         ({"numbers": ""}, "numbers"),
         ({"where": "/etc"}, "where"),
         ({"share": "much"}, "share"),
@@ -266,7 +338,7 @@ def test_a_form_over_the_limit_is_too_large(web: Make) -> None:
 
 
 def test_a_token_in_the_address_becomes_a_cookie_and_is_redirected_away(web: Make) -> None:
-    server = web(token="right", port=18000)
+    server = web(token="right")
 
     response = server.get("/?status=failed&token=right&search=a+b")
     after = server.get("/")
@@ -274,7 +346,7 @@ def test_a_token_in_the_address_becomes_a_cookie_and_is_redirected_away(web: Mak
     assert response.status_code == 303
     assert response.headers["Location"] == "/?status=failed&search=a+b"
     cookie = response.headers["Set-Cookie"]
-    assert cookie.startswith("socketprogress_18000=")
+    assert cookie.startswith("socketprogress_host=")
     assert "right" not in cookie
     assert "HttpOnly" in cookie
     assert "SameSite=Lax" in cookie

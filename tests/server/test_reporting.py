@@ -114,6 +114,22 @@ def test_a_name_alone_opens_a_task_that_is_indeterminate(client: Client) -> None
     assert task["lease_s"] == 30
 
 
+def test_what_waits_for_its_worker_is_queued_until_that_opens_it(client: Client) -> None:
+    task_id = opened(client, queued=True, source="celery")
+    task = task_of(client, task_id)
+    assert (task["status"], task["source"], task["started_at"]) == ("queued", "celery", None)
+    assert opened(client, task_id=task_id, source="celery") == task_id
+    assert task_of(client, task_id)["status"] == "in_progress"
+    opened(client, task_id=task_id, queued=True)
+    assert task_of(client, task_id)["status"] == "in_progress"
+
+
+def test_a_report_begins_what_is_queued(client: Client) -> None:
+    task_id = opened(client, queued=True)
+    client.ok("report", {"task_id": task_id, "current": 1})
+    assert task_of(client, task_id)["status"] == "in_progress"
+
+
 def test_steps_may_be_an_object_of_weights(client: Client) -> None:
     task_id = opened(client, steps={"Scan": 1, "Pack": 3})
     client.ok("report", {"task_id": task_id, "step": "Pack", "total": 4, "current": 2})
@@ -164,6 +180,8 @@ def test_steps_may_be_an_object_of_weights(client: Client) -> None:
         ({"lease_s": 0}, "lease_s"),
         ({"lease_s": -5}, "lease_s"),
         ({"lease_s": 1e9}, "lease_s"),
+        ({"abandon_s": 0}, "abandon_s"),
+        ({"args": ["a"]}, "args"),
         ({"leave": "no"}, "leave"),
         ({"colour": "red"}, "colour"),
     ],

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from socketprogress.server.assets import Assets
 
 Make = Callable[..., Any]
 
@@ -247,6 +251,31 @@ def test_a_snapshot_that_has_not_changed_is_not_sent_again(web: Make) -> None:
     assert other.status_code == 200
 
 
+def test_the_seconds_of_a_task_that_says_nothing_go_on(web: Make) -> None:
+    # Given a task that stands still, and one that is over
+    server = web()
+    over = server.start("add")
+    before = server.ended(over)
+    task_id = server.start("hold")
+    etag = _standing(server, task_id)
+    first = server.get(f"/api/tasks/{task_id}").json
+
+    # Then each answer says how long it has run by now, and it is the same state all the same
+    assert etag.startswith("W/")
+    for path, task in (
+        (f"/api/tasks/{task_id}", lambda body: body),
+        ("/api/tasks?status=in_progress", lambda body: body["tasks"][0]),
+    ):
+        later = _when(
+            lambda path=path, task=task: task(server.get(path).json),
+            lambda answer: answer["elapsed_s"] > first["elapsed_s"],
+        )
+        assert (later["seq"], later["updated_at"]) == (first["seq"], first["updated_at"])
+    same = server.get(f"/api/tasks/{task_id}", headers={"If-None-Match": etag})
+    assert same.status_code == 304
+    assert server.get(f"/api/tasks/{over}").json == before
+
+
 def test_definitions_carry_their_schema(calm: Any) -> None:
     definitions = {d["name"]: d for d in calm.get("/api/definitions").json["definitions"]}
 
@@ -308,7 +337,8 @@ def test_nobody_waits_for_a_task_that_has_ended_or_for_what_is_news_already(web:
 
 @pytest.mark.parametrize("wait", ["soon", "-1", "nan", "", "1_0"])
 def test_a_wait_that_is_no_time_is_refused(calm: Any, wait: str) -> None:
-    response = calm.get("/api/tasks/nobody", query_string={"wait": wait})
+    calm.client.put("/api/tasks/known", json={})
+    response = calm.get("/api/tasks/known", query_string={"wait": wait})
 
     assert response.status_code == 400
     assert error_of(response)["field"] == "wait"
@@ -332,6 +362,17 @@ def _standing(server: Any, task_id: str) -> str:
         if same and lines and settled.json["progress"] == 50:
             return str(settled.headers["ETag"])
     pytest.fail(f"the task did not come to rest: {response.text}")
+
+
+def _when(look: Callable[[], Any], holds: Callable[[Any], bool]) -> Any:
+    """Return the first answer that is as it should be."""
+    pause = threading.Event()
+    for _ in range(2000):
+        answer = look()
+        if holds(answer):
+            return answer
+        pause.wait(0.005)
+    pytest.fail(f"it stays {answer}")
 
 
 def _until_listened(server: Any, task_id: str) -> None:
@@ -514,18 +555,51 @@ def test_static_files_are_kept_for_ever_by_their_version_and_asked_for_again_wit
     calm: Any,
 ) -> None:
     server = calm
-    path = "/static/css/socketprogress.css"
-    plain = server.get(path)
-    version = plain.headers["ETag"].strip('"')
+    named = re.search(r'href="(/static/~\w+)/css/socketprogress.css"', server.get("/").text)
+    assert named
+    plain = server.get("/static/css/socketprogress.css")
+    same = server.get(
+        "/static/css/socketprogress.css", headers={"If-None-Match": plain.headers["ETag"]}
+    )
 
-    versioned = server.get(f"{path}?v={version}")
-    same = server.get(path, headers={"If-None-Match": plain.headers["ETag"]})
-
-    assert plain.headers["Cache-Control"] == "no-cache"
-    assert "immutable" in versioned.headers["Cache-Control"]
-    assert f"{path}?v={version}" in server.get("/").text
-    assert versioned.headers["Content-Type"] == "text/css; charset=utf-8"
+    for name in ("css/socketprogress.css", "js/list-page.js", "js/vendor/socket.io.esm.min.js"):
+        lasting, current = server.get(f"{named[1]}/{name}"), server.get(f"/static/{name}")
+        earlier = server.get(f"/static/~0123456789abcdef/{name}")
+        assert "immutable" in lasting.headers["Cache-Control"]
+        assert lasting.data == current.data == earlier.data
+        for other in (current, earlier):
+            assert other.headers["Cache-Control"] == "no-cache"
+    assert plain.headers["Content-Type"] == "text/css; charset=utf-8"
     assert same.status_code == 304
+
+
+def test_a_changed_static_file_has_another_address(tmp_path: Path) -> None:
+    (tmp_path / "js").mkdir()
+    script, other = tmp_path / "js" / "one.js", tmp_path / "js" / "two.js"
+    script.write_text('import {\n  two,\n} from "./two.js";\n')
+    other.write_text("export const two = 2;\n")
+    assets = Assets(tmp_path)
+    before = assets.addresses()("js/one.js")
+    assert assets.addresses()("js/one.js") == before
+    assert assets.modules("js/one.js") == ("js/one.js", "js/two.js")
+
+    other.write_text('import "./one.js";\nexport const two = 3;\n')
+
+    after = assets.addresses()("js/one.js")
+    assert after != before
+    assert assets.at(before)[1] is False
+    assert assets.at(after)[1] is True
+    assert assets.modules("js/two.js") == ("js/two.js", "js/one.js")
+
+
+def test_a_static_file_is_kept_once_by_whatever_name_it_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "one.js").write_text("export const one = 1;\n")
+    assets = Assets(tmp_path)
+    first = assets.get("one.js")
+
+    assert first is not None
+    for name in ("./one.js", "any/../one.js", "other/../one.js"):
+        assert assets.get(name) is first
 
 
 @pytest.mark.parametrize(
@@ -537,6 +611,9 @@ def test_static_files_are_kept_for_ever_by_their_version_and_asked_for_again_wit
         "js",
         "js/types.d.ts",
         "a%00.js",
+        "~a/../../pyproject.toml",
+        "~a",
+        "~",
         "a" * 300 + ".js",
     ],
 )

@@ -38,6 +38,7 @@ class Client:
         transports: which ones it may use; polling and then an upgrade by default.
         auth: what it sends as `auth`.
         headers: what it sends as HTTP headers.
+        namespace: where its events go.
     """
 
     def __init__(
@@ -47,7 +48,9 @@ class Client:
         transports: list[str] | None = None,
         auth: Any = None,
         headers: dict[str, str] | None = None,
+        namespace: str = "/",
     ) -> None:
+        self._namespace = namespace
         self.got: list[tuple[str, Any]] = []
         self.refusal: Any = None
         self.disconnected = False
@@ -62,12 +65,17 @@ class Client:
             http_session=self._http,
             websocket_extra_options={"http_no_proxy": ["127.0.0.1"]},
         )
-        self._client.on("*", self._take)
-        self._client.on("disconnect", self._on_disconnect)
-        self._client.on("connect_error", self._on_refusal)
+        self._client.on("*", self._take, namespace=namespace)
+        self._client.on("disconnect", self._on_disconnect, namespace=namespace)
+        self._client.on("connect_error", self._on_refusal, namespace=namespace)
         try:
             self._client.connect(
-                url, auth=auth, headers=headers or {}, transports=transports, wait_timeout=WAIT_S
+                url,
+                auth=auth,
+                headers=headers or {},
+                transports=transports,
+                namespaces=[namespace],
+                wait_timeout=WAIT_S,
             )
         except socketio.exceptions.ConnectionError as exc:
             self._http.close()
@@ -79,7 +87,7 @@ class Client:
 
     def call(self, event: str, payload: Any = None) -> State:
         """Send an event and return its ack."""
-        ack = self._client.call(event, payload, timeout=int(WAIT_S))
+        ack = self._client.call(event, payload, namespace=self._namespace, timeout=int(WAIT_S))
         assert isinstance(ack, dict), ack
         return ack
 
@@ -98,7 +106,7 @@ class Client:
 
     def emit(self, event: str, payload: Any = None) -> None:
         """Send an event without waiting for an ack."""
-        self._client.emit(event, payload)
+        self._client.emit(event, payload, namespace=self._namespace)
 
     def events(self, name: str, task_id: str | None = None) -> list[Any]:
         """Return the payloads of one kind of event so far."""
@@ -146,6 +154,10 @@ class Client:
         elif self._client.connected:
             self._client.disconnect()
         self._client.eio.wait()
+        websocket = getattr(self._client.eio, "ws", None)
+        if websocket is not None:
+            # The library leaves one open that the server has closed.
+            websocket.shutdown()
         self._http.close()
 
     def _take(self, event: str, *args: Any) -> None:

@@ -76,11 +76,6 @@ def test_any_other_url_is_refused_with_what_is_accepted(url: str, tmp_path: Path
         open_store(url, data=tmp_path)
 
 
-def test_redis_is_said_to_be_unavailable(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="not available in this version"):
-        open_store("redis://127.0.0.1:6379/0", data=tmp_path)
-
-
 def test_threads_are_taken_from_the_module_that_is_given(tmp_path: Path) -> None:
     started: list[str] = []
 

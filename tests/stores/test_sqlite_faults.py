@@ -52,7 +52,7 @@ class Heard(logging.Handler):
 def heard(text: str) -> Iterator[Heard]:
     """Listen to the store's log."""
     handler = Heard(text)
-    logger = logging.getLogger("socketprogress.stores.sqlite")
+    logger = logging.getLogger("socketprogress.stores")
     logger.addHandler(handler)
     try:
         yield handler
@@ -307,21 +307,29 @@ def test_a_write_that_hangs_is_a_problem_before_it_fails(path: Path) -> None:
     with closing(Patient(path, monotonic=lambda: now[0])) as store, locked(path) as unlock:
         # Given a writer that hangs in its transaction
         saved = threading.Event()
+        assert store.lag() == (0, 0.0)
         store.save(task("a"), on_saved=saved.set)
         while store._writing is None:
             store.load()
         assert store.problem() is None
+        now[0] += 1.0
+        store.save(task("b"))
 
         # When that takes longer than a disk may take, then it is said
-        now[0] += 7.0
+        now[0] += 6.0
         problem = store.problem()
         assert problem is not None
         assert "hanging for 7 s" in problem
+        assert store.lag() == (2, 7.0)
 
         # When it goes on, then all is well
         unlock()
         assert saved.wait(HANG)
         assert store.problem() is None
+        written = threading.Event()
+        store.when_written(written.set)
+        assert written.wait(HANG)
+        assert store.lag() == (0, 0.0)
 
 
 # -- the disk ------------------------------------------------------------------------------------

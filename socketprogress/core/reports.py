@@ -5,18 +5,25 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from socketprogress.core.errors import InvalidPayload, WireError
+from socketprogress.core.fields import Limits, fields_of, tags_of, text_of
 from socketprogress.core.ports import Report
 from socketprogress.core.protocol import check_task_id, one_line
 from socketprogress.core.state import TASK_ERROR_CODES
 from socketprogress.core.steps import MOST_WEIGHT, TERMINAL, Status, Steps, make
-from socketprogress.server.payloads import fields_of, tags_of, text_of
-from socketprogress.server.settings import Settings
 
-__all__ = ["OPEN_FIELDS", "REPORT_FIELDS", "OpenRequest", "open_request", "report_request"]
+__all__ = [
+    "LONGEST_LEASE_S",
+    "OPEN_FIELDS",
+    "REPORT_FIELDS",
+    "SOURCES",
+    "OpenRequest",
+    "open_request",
+    "report_request",
+]
 
 OPEN_FIELDS = (
     "name",
@@ -32,6 +39,11 @@ OPEN_FIELDS = (
     "tags",
     "lease_s",
     "leave",
+    "source",
+    "queued",
+    "gathers",
+    "args",
+    "abandon_s",
 )
 REPORT_FIELDS = (
     "task_id",
@@ -48,7 +60,9 @@ REPORT_FIELDS = (
     "reset",
     "title",
     "unit",
+    "abandon_s",
 )
+SOURCES = ("report", "celery")
 SAID_BY_REPORTERS = ("in_progress", "completed", "failed", "cancelled")
 LONGEST_LEASE_S = 7 * 86_400.0
 REPORTS_AT_ONCE = 1_000
@@ -81,9 +95,14 @@ class OpenRequest:
     tags: tuple[str, ...]
     lease_s: float | None
     leave: bool
+    source: str = "report"
+    queued: bool = False
+    gathers: bool = False
+    args: Mapping[str, Any] = field(default_factory=dict)
+    abandon_s: float | None = None
 
 
-def open_request(data: Any, limits: Settings) -> OpenRequest:
+def open_request(data: Any, limits: Limits) -> OpenRequest:
     """Return what a name or ``{name, title?, …}`` opens.
 
     Raises:
@@ -108,12 +127,17 @@ def open_request(data: Any, limits: Settings) -> OpenRequest:
         pid=_count(given, "pid"),
         parent_id=parent_id,
         tags=tags_of(given.get("tags"), limits),
-        lease_s=_lease(given),
+        lease_s=_seconds(given, "lease_s"),
         leave=_flag(given, "leave"),
+        source=_source(given),
+        queued=_flag(given, "queued", default=False),
+        gathers=_gathers(given),
+        args=_args(given),
+        abandon_s=_seconds(given, "abandon_s"),
     )
 
 
-def report_request(data: Any, limits: Settings) -> list[Report | tuple[str | None, WireError]]:
+def report_request(data: Any, limits: Limits) -> list[Report | tuple[str | None, WireError]]:
     """Return the reports of one payload, or of a list of up to 1,000 of them.
 
     Each item stands alone: in a list, one that cannot be is returned as its task id and the error.
@@ -135,7 +159,7 @@ def report_request(data: Any, limits: Settings) -> list[Report | tuple[str | Non
     return reports
 
 
-def one_report(data: Any, limits: Settings) -> Report:
+def one_report(data: Any, limits: Limits) -> Report:
     """Return one checked report; a field that is not there changes nothing.
 
     Raises:
@@ -150,6 +174,9 @@ def one_report(data: Any, limits: Settings) -> Report:
     seq = _count(given, "reporter_seq")
     if seq is not None:
         report["reporter_seq"] = seq
+    abandon_s = _seconds(given, "abandon_s")
+    if abandon_s is not None:
+        report["abandon_s"] = abandon_s
     if given.get("log") is not None:
         report["log"] = _log(given["log"])
     _take_end(given, report)
@@ -167,7 +194,7 @@ def _take_counts(given: Mapping[str, Any], report: Report) -> None:
         report["advance"] = advance
 
 
-def _take_words(given: Mapping[str, Any], report: Report, limits: Settings) -> None:
+def _take_words(given: Mapping[str, Any], report: Report, limits: Limits) -> None:
     for name, most in (
         ("message", limits.max_payload_bytes),
         ("step", limits.max_name_chars),
@@ -215,7 +242,7 @@ def _error(value: Any) -> dict[str, str] | None:
     return {"code": code, "message": one_line(message, ERROR_CHARS)}
 
 
-def _steps(value: Any, limits: Settings) -> Steps:
+def _steps(value: Any, limits: Limits) -> Steps:
     if value is None:
         return ()
     weights: dict[str, float] = {}
@@ -263,6 +290,29 @@ def _plain(line: str) -> str:
     return line if line.isprintable() else CONTROL.sub("", ESCAPES.sub("", line))
 
 
+def _gathers(given: Mapping[str, Any]) -> bool:
+    gathers = _flag(given, "gathers", default=False)
+    if gathers and not given.get("total"):
+        raise InvalidPayload("what gathers its parts needs their number", field="total")
+    return gathers
+
+
+def _args(given: Mapping[str, Any]) -> dict[str, Any]:
+    value = given.get("args")
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise InvalidPayload("args must be an object", field="args")
+    return value
+
+
+def _source(given: Mapping[str, Any]) -> str:
+    value = given.get("source", SOURCES[0])
+    if value not in SOURCES:
+        raise InvalidPayload(f"source is one of {', '.join(SOURCES)}", field="source")
+    return str(value)
+
+
 def _line_of(given: Mapping[str, Any], name: str, most: int) -> str | None:
     text = text_of(given, name, most)
     return None if text is None else one_line(text, most)
@@ -302,10 +352,10 @@ def _count(given: Mapping[str, Any], name: str) -> int | None:
     return value
 
 
-def _lease(given: Mapping[str, Any]) -> float | None:
-    value = _number(given, "lease_s")
+def _seconds(given: Mapping[str, Any], name: str) -> float | None:
+    value = _number(given, name)
     if value is not None and not 0 < value <= LONGEST_LEASE_S:
         raise InvalidPayload(
-            f"lease_s must be above 0 and at most {LONGEST_LEASE_S:g} seconds", field="lease_s"
+            f"{name} must be above 0 and at most {LONGEST_LEASE_S:g} seconds", field=name
         )
     return value
