@@ -16,7 +16,7 @@ from socketio.exceptions import SocketIOError
 
 from socketprogress.client.origin import LOOPBACK
 from socketprogress.client.runfile import ServerAddress
-from socketprogress.client.whereabouts import Unreachable, whereabouts
+from socketprogress.client.whereabouts import Answer, Unreachable, whereabouts, whole
 from socketprogress.core import errors
 
 __all__ = ["Channel", "State", "Unreachable", "answer_of", "error_from"]
@@ -124,7 +124,7 @@ class Channel:
         if address.token:
             auth["token"] = address.token
         try:
-            place = whereabouts(self._session, self.url, timeout_s=self._timeout_s)
+            place = whereabouts(self.url, self._get)
             self._namespace = place.namespace
             client.on("progress_update", self._take, namespace=place.namespace)
             client.on("progress_updates", self._take_all, namespace=place.namespace)
@@ -141,13 +141,19 @@ class Channel:
             self._let_go()
             raise self._why(exc) from None
         except Unreachable:
-            self._session.close()
+            self._let_go()
             raise
         if client.eio.state != "connected":
             # It broke before the library began to tell of that.
             self._let_go()
             raise Unreachable(f"the connection to {self.url} was lost at once")
         return client
+
+    def _get(self, url: str) -> Answer:
+        with self._session.get(
+            url, timeout=self._timeout_s, allow_redirects=False, stream=True
+        ) as answer:
+            return answer.status_code, whole(answer.iter_content(4_096), timeout_s=self._timeout_s)
 
     def _why(self, exc: Exception) -> errors.WireError:
         told = self._refusal

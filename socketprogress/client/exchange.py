@@ -11,9 +11,10 @@ from typing import Any
 from socketprogress.client import notice
 from socketprogress.client.backlog import Backlog
 from socketprogress.client.forks import import_whole
-from socketprogress.client.link import Broken, Line, Link, Refused
+from socketprogress.client.link import Broken, Line, Link, Refused, whereabouts_of
 from socketprogress.client.origin import Origin
 from socketprogress.client.outbox import Batch, Outbox
+from socketprogress.client.whereabouts import usual
 from socketprogress.core.ports import Lock
 
 __all__ = ["Exchange"]
@@ -235,7 +236,10 @@ def _link_to(origin: Origin) -> Line:
     if origin.store is not None:
         direct: Line = import_whole("socketprogress.client.direct").Direct(origin.store)
         return direct
-    return Link(*origin.address())
+    url, token = origin.address()
+    # The server of a run file is this package's own, and its events are where they usually are.
+    place = usual(url) if origin.found else whereabouts_of(url)
+    return Link(url, token, place)
 
 
 def _tell(task_id: str, error: Mapping[str, Any]) -> None:

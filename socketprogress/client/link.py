@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import select
 import socket
 import time
@@ -17,10 +18,17 @@ from urllib.parse import urlsplit
 
 from socketprogress.client.forks import import_whole
 from socketprogress.client.origin import LOOPBACK
+from socketprogress.client.whereabouts import (
+    Answer,
+    Unreachable,
+    Whereabouts,
+    usual,
+    whereabouts,
+    whole,
+)
 
-__all__ = ["EMBEDDED", "Broken", "Line", "Link", "Refused"]
+__all__ = ["Broken", "Line", "Link", "Refused", "whereabouts_of"]
 
-EMBEDDED = "/socketprogress"
 HANDSHAKE_S = 5.0
 STALL_S = 5.0
 NO_DELAY = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
@@ -70,6 +78,7 @@ class Link:
     Args:
         url: the server's base URL; with a path, it is the server inside of another application.
         token: what the server asks for, or None.
+        place: where its events are.
         timeout_s: seconds that connecting may take.
 
     Raises:
@@ -77,19 +86,22 @@ class Link:
         Broken: nobody answers, or not what a server would answer.
     """
 
-    def __init__(self, url: str, token: str | None, *, timeout_s: float = HANDSHAKE_S) -> None:
+    def __init__(
+        self, url: str, token: str | None, place: Whereabouts, *, timeout_s: float = HANDSHAKE_S
+    ) -> None:
         import_whole("encodings.idna")  # what looking up a host name imports
         websocket = import_whole("websocket")  # takes longer than all of this package
         self._errors = (websocket.WebSocketException, OSError, ValueError)
         self._late = websocket.WebSocketTimeoutException
         parts = urlsplit(url)
-        self._prefix = f"{EMBEDDED}," if parts.path.strip("/") else ""
+        self._prefix = "" if place.namespace == "/" else f"{place.namespace},"
+        path = "/" + place.socket_path.strip("/")
         scheme = "wss" if parts.scheme == "https" else "ws"
         self._calls = 0
         self._deadline = time.monotonic() + timeout_s
         try:
             self._socket = websocket.create_connection(
-                f"{scheme}://{parts.netloc}/socket.io/?EIO=4&transport=websocket",
+                f"{scheme}://{parts.netloc}{path}/?EIO=4&transport=websocket",
                 timeout=timeout_s,
                 sockopt=NO_DELAY,
                 suppress_origin=True,
@@ -228,6 +240,41 @@ class Link:
                 return int(number), values[0] if values else None
             return None, values
         return None
+
+
+def whereabouts_of(url: str, *, timeout_s: float = HANDSHAKE_S) -> Whereabouts:
+    """Ask a server where its events are; what cannot be asked has them where they usually are.
+
+    Raises:
+        Broken: nobody answers, or what answers is no socketprogress.
+    """
+    client = import_whole("http.client")
+    parts = urlsplit(url)
+    if parts.hostname not in LOOPBACK and _has_proxy(parts.scheme):
+        return usual(url)
+    kind = client.HTTPSConnection if parts.scheme == "https" else client.HTTPConnection
+
+    def get(question: str) -> Answer:
+        connection = kind(parts.netloc, timeout=timeout_s)
+        with contextlib.closing(connection):
+            connection.request("GET", urlsplit(question).path)
+            answer = connection.getresponse()
+            chunks = iter(lambda: answer.read1(4_096), b"")
+            return answer.status, whole(chunks, timeout_s=timeout_s)
+
+    try:
+        return whereabouts(url, get)
+    except Unreachable as exc:
+        raise Broken(str(exc)) from exc
+    except (ConnectionError, TimeoutError) as exc:
+        raise Broken(f"no server answers at {url}: {_short(exc)}") from exc
+    except (OSError, ValueError, client.HTTPException):
+        return usual(url)  # what else is the matter is told by who connects
+
+
+def _has_proxy(scheme: str) -> bool:
+    names = (f"{scheme}_proxy", "all_proxy")
+    return any(os.environ.get(name) or os.environ.get(name.upper()) for name in names)
 
 
 def _split(packet: str) -> tuple[str, str]:

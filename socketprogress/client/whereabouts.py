@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from socketprogress.client.link import EMBEDDED
 from socketprogress.core.errors import Unavailable
 
-if TYPE_CHECKING:
-    import requests
+__all__ = ["Answer", "Unreachable", "Whereabouts", "usual", "whereabouts", "whole"]
 
-__all__ = ["Unreachable", "Whereabouts", "whereabouts"]
-
+EMBEDDED = "/socketprogress"
 PREFIX = "/progress"
 SOCKET_PATH = "/socket.io"
+MOST_BYTES = 65_536
 ELSEWHERE = (
     "there is no socketprogress at {url}; inside of another application its prefix is a part of the "
     "address, such as {example}"
 )
+
+Answer = tuple[int, bytes]
+"""The status of an answer, and its body."""
 
 
 class Unreachable(Unavailable):
@@ -34,40 +38,51 @@ class Whereabouts:
     socket_path: str = SOCKET_PATH
 
 
-def whereabouts(session: requests.Session, url: str, *, timeout_s: float) -> Whereabouts:
+def usual(url: str) -> Whereabouts:
+    """Return where the events of a server are that says nothing of them."""
+    return Whereabouts(EMBEDDED if urlsplit(url).path.strip("/") else "/")
+
+
+def whereabouts(url: str, get: Callable[[str], Answer]) -> Whereabouts:
     """Ask a server where its events are; where that is not told, they are where they usually are.
 
     Args:
-        session: what to ask with.
         url: the server's base URL.
-        timeout_s: seconds that each answer may take.
+        get: what to ask with: it gets the URL of a question, follows no redirect, and passes errors on.
 
     Raises:
         Unreachable: what answers is no socketprogress.
-        requests.RequestException: nobody answers.
     """
-    status, told = _ask(session, url, timeout_s)
+    status, told = _ask(get, url)
     if told is not None:
         return told
-    path = urlsplit(url).path.strip("/")
     root = urlunsplit((*urlsplit(url)[:2], "", "", ""))
-    other = root if path else root + PREFIX
-    if _ask(session, other, timeout_s)[1] is not None:
+    other = root if urlsplit(url).path.strip("/") else root + PREFIX
+    if _ask(get, other)[1] is not None:
         raise Unreachable(f"there is no socketprogress at {url}, but there is one at {other}")
     if status in (200, 404):
         raise Unreachable(ELSEWHERE.format(url=url, example=root + PREFIX))
-    # A login, a limit, a proxy: no word of who is behind it.
-    return Whereabouts(EMBEDDED if path else "/")
+    return usual(url)  # a login, a limit, a proxy: no word of who is behind it
 
 
-def _ask(session: requests.Session, url: str, timeout_s: float) -> tuple[int, Whereabouts | None]:
-    answer = session.get(f"{url}/api/connection", timeout=timeout_s, allow_redirects=False)
+def whole(chunks: Iterable[bytes], *, timeout_s: float) -> bytes:
+    """Return a body that comes in pieces, cut where it is longer or later than such an answer is."""
+    body, late = b"", time.monotonic() + timeout_s
+    for chunk in chunks:
+        body += chunk
+        if len(body) > MOST_BYTES or time.monotonic() > late:
+            break
+    return body
+
+
+def _ask(get: Callable[[str], Answer], url: str) -> tuple[int, Whereabouts | None]:
+    status, body = get(f"{url}/api/connection")
     try:
-        told: Any = answer.json() if answer.status_code == 200 else None
-    except ValueError:
+        told: Any = json.loads(body) if status == 200 else None
+    except (ValueError, RecursionError):
         told = None
     if isinstance(told, dict) and isinstance(told.get("namespace"), str):
         path = told.get("socket_path")
         known = Whereabouts(told["namespace"], path if isinstance(path, str) else SOCKET_PATH)
-        return answer.status_code, known
-    return answer.status_code, None
+        return status, known
+    return status, None

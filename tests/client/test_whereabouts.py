@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +18,16 @@ from werkzeug.wrappers import Response
 from socketprogress import Client, Reporter, SocketProgress
 from socketprogress.client.watcher import TaskView
 from socketprogress.core.errors import Unavailable
+from tests.conftest import environment
+
+FORGETFUL = """
+import sys
+from socketprogress import Reporter
+
+with Reporter("backup", total=1) as backup:
+    backup.advance()
+    sys.stdin.read()
+"""
 
 
 @contextmanager
@@ -32,11 +44,11 @@ def _served(app: Flask) -> Iterator[str]:
 
 
 @contextmanager
-def _host(tmp_path: Path, **where: str) -> Iterator[tuple[Flask, str]]:
-    """Serve an application whose own Socket.IO takes every connection."""
+def _host(tmp_path: Path, path: str = "socket.io", **where: str) -> Iterator[tuple[Flask, str]]:
+    """Serve an application whose own Socket.IO, at `path`, takes every connection."""
     app = Flask(__name__)
     app.config["SOCKETPROGRESS_DATA"] = str(tmp_path)
-    socketio = SocketIO(app, async_mode="threading")
+    socketio = SocketIO(app, async_mode="threading", path=path)
     socketio.on_event("connect", lambda: None)
     progress = SocketProgress()
     progress.init_app(app, socketio=socketio, **where)
@@ -78,17 +90,62 @@ def test_a_server_is_found_under_any_prefix_and_in_any_namespace(tmp_path: Path)
         assert list(client.list()) == []
 
 
+@pytest.mark.parametrize(
+    ("prefix", "options"),
+    [
+        ("/progress", {}),
+        ("/jobs", {"url_prefix": "/jobs", "namespace": "/"}),
+        ("/progress", {"path": "live/socket.io", "namespace": "/jobs"}),
+    ],
+)
 def test_a_script_reports_to_a_host_that_is_named_with_its_prefix(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefix: str, options: dict[str, str]
 ) -> None:
-    with _host(tmp_path) as (_, url):
-        monkeypatch.setenv("SOCKETPROGRESS_URL", f"{url}/progress")
+    with _host(tmp_path, **options) as (_, url):
+        monkeypatch.setenv("SOCKETPROGRESS_URL", f"{url}{prefix}")
         with Reporter("backup", total=1) as backup:
             backup.advance()
         with Client() as client:
             end = _end_of(client, backup.task_id)
 
     assert (end.name, end.status, end.progress) == ("backup", "completed", 100)
+
+
+def test_a_script_that_names_a_host_without_its_prefix_is_told_and_loses_nothing(
+    tmp_path: Path,
+) -> None:
+    with _host(tmp_path / "host") as (_, url):
+        script = subprocess.Popen(
+            [sys.executable, "-c", FORGETFUL],
+            env=environment(tmp_path, SOCKETPROGRESS_URL=url),
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert script.stdin is not None
+        assert script.stderr is not None
+        told = script.stderr.readline()
+        script.communicate()
+
+    assert told == (
+        f"there is no socketprogress at {url}, but there is one at {url}/progress; "
+        "reports are kept and delivered later\n"
+    )
+    assert script.returncode == 0
+    assert any(path.is_file() for path in (tmp_path / "state").rglob("*"))
+
+
+@pytest.mark.parametrize("body", [b"x" * 1_000_000, b'{"namespace": 7}', b"[" * 50_000])
+def test_an_answer_that_makes_no_sense_is_no_servers(body: bytes) -> None:
+    app = Flask(__name__)
+    app.add_url_rule("/api/connection", view_func=lambda: Response(body))
+
+    with (
+        _served(app) as url,
+        pytest.raises(Unavailable, match="there is no socketprogress at"),
+        Client(url),
+    ):
+        pass
 
 
 def test_what_is_no_socketprogress_is_named_as_that() -> None:
