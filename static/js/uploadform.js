@@ -69,8 +69,10 @@ class UploadForm {
         target.hidden = false;
       });
     }
-    // It covers the page, so that whoever leaves it leaves the page, or gives up.
-    target.addEventListener("dragleave", () => (target.hidden = true));
+    // What goes to nothing else leaves the page, or gives up; an open dialog keeps the cover from being told.
+    addEventListener("dragleave", (event) => {
+      if (event.relatedTarget === null) target.hidden = true;
+    });
     addEventListener("drop", (event) => {
       target.hidden = true;
       const carried = filesOf(event);

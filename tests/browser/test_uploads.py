@@ -228,6 +228,23 @@ def test_a_file_dropped_anywhere_is_uploaded(page: Any, tmp_path: Path) -> None:
     assert page.complaints == []
 
 
+def test_a_file_that_is_dragged_away_from_a_dialog_leaves_no_cover(
+    page: Any, tmp_path: Path
+) -> None:
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    target = page.get_by_text("Drop the file to upload it")
+    (tmp_path / "away.csv").write_bytes(CSV)
+    drag = Drag(page, tmp_path / "away.csv")
+
+    drag.over()
+    expect(target).to_have_count(1)
+    expect(target).not_to_have_attribute("hidden", "")
+    drag.leave()
+
+    expect(target).to_have_attribute("hidden", "")
+
+
 @pytest.mark.parametrize("width", [1280, 320])
 def test_a_dropped_file_waits_for_the_arguments_of_its_task(
     page: Any, tmp_path: Path, width: int
