@@ -15,16 +15,27 @@ from typing import Any, Self
 
 from socketprogress.executors.tree import kill_tree
 
-__all__ = ["Tidy", "flush_output"]
+__all__ = ["Tidy", "flush_output", "write_lines_at_once"]
 
 MOST_RESIDENT_BYTES = 256 * 1024 * 1024
 PR_SET_CHILD_SUBREAPER = 36
+BY_LINES = 1
+"""C's `_IOLBF`, in every C library that there is."""
 
 
 def _libc() -> Any:
     import ctypes  # noqa: PLC0415 - loaded when the worker is up, so that it starts sooner
 
     return ctypes.CDLL(None)
+
+
+def write_lines_at_once() -> None:
+    """Have C's standard output write each line as it ends, as Python's does here, not when a buffer is full."""
+    import ctypes  # noqa: PLC0415 - as in `_libc`
+
+    libc = _libc()
+    with contextlib.suppress(ValueError):  # no such name in this C library
+        libc.setvbuf(ctypes.c_void_p.in_dll(libc, "stdout"), None, BY_LINES, 0)
 
 
 def flush_output() -> None:

@@ -29,7 +29,7 @@ from socketprogress.core.state import TaskError
 from socketprogress.executors.body import Body
 from socketprogress.executors.modules import Modules
 from socketprogress.executors.results import condense, describe, dumps
-from socketprogress.executors.tidy import Tidy, flush_output
+from socketprogress.executors.tidy import Tidy, flush_output, write_lines_at_once
 from socketprogress.executors.tree import kill_tree
 from socketprogress.executors.wire import (
     COMMANDS,
@@ -66,6 +66,7 @@ class Worker:
         control.start()
         self._tell({"ready": os.getpid()})
         tidy = Tidy(mark=self._mark)
+        write_lines_at_once()
         while (body := self._jobs.get()) is not None:
             tidy.remember()
             self._work(body)
