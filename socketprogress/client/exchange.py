@@ -26,6 +26,7 @@ OPENINGS = 50
 EVENTS_PER_S = 80.0
 EVENTS_AT_ONCE = 200.0
 ANSWER_S = 10.0
+DOUBT_S = 2.0
 LONGEST_ANSWER_S = 60.0
 FIRST_DELAY_S = 0.2
 LONGEST_DELAY_S = 10.0
@@ -65,6 +66,8 @@ class Exchange:
         self._epoch: str | None = None
         self._answer_by = self._pause_until = self._next_try = 0.0
         self._answer_s, self._delay_s = ANSWER_S, FIRST_DELAY_S
+        # Whether it is known that who is there is one of us.
+        self._sure, self._doubt_at = origin.found or origin.store is not None, 0.0
         self._events, self._events_at = EVENTS_AT_ONCE, clock()
         self.attempts = 0
 
@@ -90,6 +93,7 @@ class Exchange:
             self.attempts += 1  # also where this one had begun before somebody began to count
             raise
         self._delay_s = FIRST_DELAY_S
+        self._doubt_at = self._clock() + DOUBT_S
         self._events, self._events_at = EVENTS_AT_ONCE, self._clock()
         with self._lock:
             known = self._outbox.any_opened()
@@ -140,6 +144,10 @@ class Exchange:
         if self._link is not None and self._link in ready:
             for number, payload in self._link.read():
                 self._answer(number, payload)
+        if not self._sure and (self._batch or self._asked) and self._clock() > self._doubt_at:
+            # Another application's Socket.IO lets us in, and leaves what it does not know unanswered.
+            whereabouts_of(self._origin.url)
+            self._sure = True
         if (self._batch or self._asked) and self._clock() > self._answer_by:
             self._answer_s = min(2 * self._answer_s, LONGEST_ANSWER_S)
             raise Broken("the server does not answer")
@@ -189,6 +197,7 @@ class Exchange:
             if event == "cancel_requested" and values and isinstance(values[0], dict):
                 self._on_cancel([values[0].get("task_id")])
             return
+        self._sure = True
         ack = payload if isinstance(payload, dict) else {}
         error = None if ack.get("ok") else ack.get("error") or {"code": "unavailable"}
         if error is not None and error.get("code") in RETRY:
@@ -237,9 +246,15 @@ def _link_to(origin: Origin) -> Line:
         direct: Line = import_whole("socketprogress.client.direct").Direct(origin.store)
         return direct
     url, token = origin.address()
-    # The server of a run file is this package's own, and its events are where they usually are.
-    place = usual(url) if origin.found else whereabouts_of(url)
-    return Link(url, token, place)
+    try:
+        return Link(url, token, usual(url))
+    except Broken as exc:
+        if not exc.doubtful:
+            raise
+        place = whereabouts_of(url)
+        if place == usual(url):
+            raise
+        return Link(url, token, place)
 
 
 def _tell(task_id: str, error: Mapping[str, Any]) -> None:

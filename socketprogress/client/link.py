@@ -35,14 +35,22 @@ NO_DELAY = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
 
 
 class Broken(ConnectionError):
-    """The connection cannot be made, or is lost."""
+    """The connection cannot be made, or is lost.
+
+    Attributes:
+        doubtful: somebody answers, but has no such Socket.IO there, or no such namespace.
+    """
+
+    def __init__(self, message: str, *, doubtful: bool = False) -> None:
+        super().__init__(message)
+        self.doubtful = doubtful
 
 
 class Refused(Broken):
     """The server answers, but not to this client; `code` is its word for why."""
 
     def __init__(self, message: str, code: str | None) -> None:
-        super().__init__(message)
+        super().__init__(message, doubtful=code is None)
         self.code = code
 
 
@@ -108,6 +116,11 @@ class Link:
                 redirect_limit=0,
                 http_no_proxy=[parts.hostname] if parts.hostname in LOOPBACK else None,
             )
+        except websocket.WebSocketBadStatusException as exc:
+            status = exc.status_code
+            raise Broken(
+                f"no server answers at {url}: {_short(exc)}", doubtful=status < 400 or status == 404
+            ) from exc
         except self._errors as exc:
             raise Broken(f"no server answers at {url}: {_short(exc)}") from exc
         try:
