@@ -173,7 +173,8 @@ def test_a_shells_job_control_works_within(alone: Runner) -> None:
         terminal.expect("going\r\n")
         terminal.type("\x1a")
         terminal.expect("Stopped")
-        terminal.type("kill -9 %1; wait %1; echo over\r")
+        # A line that is typed is echoed: its quotes tell that from what it prints.
+        terminal.type("kill -9 %1; while jobs %1; do sleep 0.05; done; echo o''ver\r")
         terminal.expect("over\r\n")
         terminal.type("exit 3\r")
         assert terminal.wait() == 3

@@ -65,11 +65,11 @@ def test_a_second_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
     # Given a server whose clean stop never comes to its end
     script = tmp_path / "stuck.py"
     script.write_text(
-        "import signal, threading\n"
+        "import os, signal\n"
         "from socketprogress.cli.stopping import Stopper\n"
-        "stopper = Stopper(within_s=60, last_words=lambda: print('last words', flush=True))\n"
+        "stopper = Stopper(within_s=60, last_words=lambda: os.write(1, b'last words\\n'))\n"
         "stopper.install()\n"
-        "stopper.attach(lambda: print('stopping', flush=True))\n"
+        "stopper.attach(lambda: os.write(1, b'stopping\\n'))\n"
         "print('ready', flush=True)\n"
         "while True: signal.pause()\n",
         encoding="utf-8",
