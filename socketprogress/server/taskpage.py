@@ -6,8 +6,6 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-import segno
-
 from socketprogress.core.hub import Filter
 from socketprogress.core.protocol import summary
 from socketprogress.core.state import TaskState
@@ -56,6 +54,8 @@ def traceback_of(lines: Sequence[str]) -> str:
 
 def qr_code(url: str) -> bytes:
     """Return an address as a QR code: an SVG without inline styles, dark on white in any theme."""
+    import segno  # noqa: PLC0415 - a twentieth of a server's start, for few who ask
+
     out = io.BytesIO()
     code = segno.make(url, error="m", micro=False)
     code.save(out, kind="svg", scale=8, border=3, light="#fff", svgclass=None, lineclass=None)
