@@ -175,7 +175,7 @@ def test_a_token_that_is_revoked_or_expires_under_way_ends_the_show_with_its_rea
     puppet.does(total=4, current=1)
     puppet.reaches(1)
     revoked = watch_token(guarded, puppet.id)
-    expiring = watch_token(guarded, puppet.id, "--expires", "6s")
+    expiring = watch_token(guarded, puppet.id, "--expires", "15s")
     body = ELEMENT.format(puppet.id, revoked["token"]) + ELEMENT.format(
         puppet.id, expiring["token"]
     )
@@ -416,7 +416,7 @@ def test_a_frame_works_without_javascript_too(visitor: Any, guarded: Any, framed
 
 def test_a_page_says_that_its_token_has_expired_under_way(visitor: Any, guarded: Any) -> None:
     puppet = guarded.puppet("Page")
-    token = watch_token(guarded, puppet.id, "--expires", "6s")["token"]
+    token = watch_token(guarded, puppet.id, "--expires", "15s")["token"]
     page = visitor.open(f"{guarded.url}/tasks/{puppet.id}?token={token}")
     expect(page.get_by_role("heading", name="Page")).to_be_visible()
     expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
