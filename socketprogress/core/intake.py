@@ -14,7 +14,7 @@ from socketprogress.core.protocol import one_line
 from socketprogress.core.state import TaskFile, TaskState
 from socketprogress.core.steps import Status, Steps
 
-__all__ = ["MESSAGE_CHARS", "TITLE_CHARS", "Live", "begun", "taken"]
+__all__ = ["MESSAGE_CHARS", "TITLE_CHARS", "Live", "awake", "begun", "taken"]
 
 MESSAGE_CHARS = 500
 TITLE_CHARS = 500
@@ -59,16 +59,24 @@ class Live:
         self._heard = self._stepped = self._saved = now
 
     @classmethod
-    def resumed(cls, state: TaskState, now: float, *, lease_s: float | None) -> Live:
-        """Return what is known of a task whose earlier server has gone: its clocks go on."""
+    def resumed(cls, state: TaskState, now: float, *, at: float, lease_s: float | None) -> Live:
+        """Return what is known of a task whose earlier server has gone: its clocks go on.
+
+        Args:
+            state: as `awake` returns it; its counts and its seconds are those at its `updated_at`.
+            now: monotonic seconds.
+            at: Unix seconds.
+            lease_s: the silence that is forgiven from now on.
+        """
         live = cls(now, lease_s=lease_s)
-        live.pace = Pace(now - (state.elapsed_s or 0.0))
-        live.pace.restart(now, state.current)
-        live.share.restart(now, state.progress or 0.0)
+        told = now - _silent_s(state, at)
+        live.pace = Pace(told - (state.elapsed_s or 0.0))
+        live.pace.restart(told, state.current)
+        live.share.restart(told, state.progress or 0.0)
         index = steps_of.running(state.steps)
         if state.status is Status.LOST:
             live.lost_at = now
-        live._stepped -= (state.steps[index].elapsed_s or 0.0) if index >= 0 else 0.0
+        live._stepped = told - ((state.steps[index].elapsed_s or 0.0) if index >= 0 else 0.0)
         return live
 
     @property
@@ -148,6 +156,23 @@ class Live:
             "eta_high_s": left.eta_high_s,
             "usual_s": None if usual is None else usual.median_s,
         }
+
+
+def awake(state: TaskState, *, at: float, lease_s: float) -> TaskState:
+    """Return a stored state as its next server goes on with it, at `at` (Unix seconds).
+
+    What it was silent meanwhile is a pause if that is longer than its lease, as it would be for a server
+    that is there, or if it was the server's own work, which did not go on.
+    """
+    if _silent_s(state, at) <= (0 if state.source == "server" else lease_s):
+        return state
+    return replace(state, updated_at=at)
+
+
+def _silent_s(state: TaskState, at: float) -> float:
+    if state.status is not Status.IN_PROGRESS:
+        return 0.0
+    return max(at - (state.updated_at or at), 0.0)
 
 
 def begun(state: TaskState, live: Live, history: History, *, now: float, at: float) -> TaskState:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from socketprogress.core.board import Board
 from socketprogress.core.errors import AlreadyRunning
-from socketprogress.core.intake import Live
+from socketprogress.core.intake import Live, awake
 from socketprogress.core.ports import Clock, Lock, Store
 from socketprogress.core.retention import size_bytes
 from socketprogress.core.state import TaskState, replace
@@ -144,7 +144,10 @@ class Mirror(Board):
             if live is None or not live.foreign:
                 return state
             state = replace(state, epoch=self.epoch, term=state.term + 1, seq=state.seq + 1)
-            live = Live.resumed(state, self._clock.monotonic(), lease_s=state.lease_s or LEASE_S)
+            now, at = self._clock.monotonic(), self._clock.wall()
+            lease_s = state.lease_s or LEASE_S
+            state = awake(state, at=at, lease_s=lease_s)
+            live = Live.resumed(state, now, at=at, lease_s=lease_s)
             live.usual = self._history.usual(state)
             self._live[task_id] = live
             self._put(state)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from socketprogress.core.hub import Hub
 from socketprogress.core.protocol import STATUSES
 from socketprogress.core.retention import Retention
-from socketprogress.core.state import Status, TaskFile
+from socketprogress.core.state import Status, TaskFile, as_of
 from socketprogress.core.steps import make
 from socketprogress.stores.memory import MemoryStore
 from tests.core.bench import Bench, ids_of, walk
@@ -63,6 +63,36 @@ def test_a_reporters_task_goes_on_after_a_restart_with_its_lease_anew(bench: Ben
     bench.clock.advance(31)
     hub.sweep()
     assert hub.get("a").status is Status.LOST
+
+
+def test_what_a_reporter_did_during_a_short_absence_of_the_server_counts(bench: Bench) -> None:
+    # Given: a reporter's task at 40 of 100, 20 s after its start.
+    bench.start("a", source="report", total=100)
+    bench.clock.advance(20)
+    bench.hub.apply([{"task_id": "a", "current": 40}])
+
+    # When: the server is away for less than the lease, and the work goes on.
+    bench.clock.advance(15)
+    hub = restarted(bench)
+    asked = as_of(hub.get("a"), bench.clock.wall())
+    bench.clock.advance(5)
+    hub.apply([{"task_id": "a", "current": 80}])
+
+    # Then: that time is in its seconds and in its rate.
+    state = hub.get("a")
+    assert (asked.elapsed_s, state.elapsed_s, state.rate) == (35.0, 40.0, 2.0)
+
+
+def test_an_absence_longer_than_the_lease_is_a_pause_at_once(bench: Bench) -> None:
+    bench.start("a", source="report", total=100)
+    bench.clock.advance(20)
+    bench.hub.apply([{"task_id": "a", "current": 40}])
+    bench.clock.advance(600)
+
+    state = restarted(bench).get("a")
+
+    bench.clock.advance(2)
+    assert as_of(state, bench.clock.wall()).elapsed_s == 22.0
 
 
 def test_what_was_said_last_before_a_silence_is_there_after_a_kill(bench: Bench) -> None:

@@ -230,7 +230,7 @@ def test_a_task_taken_over_goes_on_with_its_times_and_counts() -> None:
     before = work.report(after=20.0, current=5_000)
 
     # When: another server takes it over, on another clock, and hears of it twice.
-    live = Live.resumed(before, 7.0, lease_s=30.0)
+    live = Live.resumed(before, 7.0, at=before.updated_at or 0.0, lease_s=30.0)
     report: Report = {"task_id": "t1", "current": 5_100}
     state = taken(before, live, report, now=8.0, at=100.0)
 
@@ -244,7 +244,7 @@ def test_what_an_earlier_server_saw_done_is_not_this_ones_speed() -> None:
     # Given: a task half done, taken over from another server.
     work = Work(steps=("Scan", "Pack"))
     before = work.report(after=50.0, step="Pack", total=100)
-    work.live, work.now = Live.resumed(before, 0.0, lease_s=None), 0.0
+    work.live, work.now = Live.resumed(before, 0.0, at=before.updated_at or 0.0, lease_s=None), 0.0
 
     # When: it goes on at 2 % of its second half a second.
     for done in range(2, 22, 2):
