@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from socketprogress.core.errors import ConfigurationError, Unauthorized
+from socketprogress.core.errors import ConfigurationError, Forbidden, Unauthorized
 
 if TYPE_CHECKING:
     from socketprogress.client.watcher import Client
@@ -42,8 +42,9 @@ def connected(server: str | None, token: str | None) -> Iterator[Client]:
     Raises:
         UsageError: it is no URL of a server.
         Unavailable: there is none, or it does not answer.
-        Unauthorized: it wants a token, or another one.
+        Unauthorized, Forbidden: it wants a token, or another one.
     """
+    from socketprogress.client.origin import parse_url
     from socketprogress.client.watcher import Client
 
     try:
@@ -51,5 +52,9 @@ def connected(server: str | None, token: str | None) -> Iterator[Client]:
             yield client
     except ConfigurationError as exc:
         raise click.UsageError(str(exc)) from None
+    except Forbidden as exc:
+        if server is None or token or parse_url(server)[1]:
+            raise
+        raise Forbidden(NO_TOKEN.format(message=exc.message)) from None
     except Unauthorized as exc:
         raise Unauthorized(NO_TOKEN.format(message=exc.message)) from None

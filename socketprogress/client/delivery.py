@@ -29,7 +29,7 @@ def deliver_spool(
         timeout_s: seconds after which it stops; what is left stays in the spool.
 
     Raises:
-        Unauthorized: the server wants another token.
+        Unauthorized: the server wants another token; what it does not take is kept.
         Unavailable: there is no server, or it went away.
     """
     origin = origin_of(url, token)
@@ -47,6 +47,8 @@ def deliver_spool(
                 break
             exchange.say()
             exchange.wait((), LOOK_S)
+            if outbox.barred:
+                raise Unauthorized(outbox.barred)
     except Refused as exc:
         raise Unauthorized(str(exc)) from exc
     except Broken as exc:

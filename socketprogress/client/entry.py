@@ -28,10 +28,11 @@ class Entry:
         ended: whether the end is among it.
         only: whether the server is only to know the task, on which others report.
         rests: whether another process may report on it by now.
+        barred: why the server does not let this client open the task; "" while it does.
     """
 
     __slots__ = (
-        "asked", "end", "ended", "known", "left_out", "lines", "only", "opened", "opening",
+        "asked", "barred", "end", "ended", "known", "left_out", "lines", "only", "opened", "opening",
         "queue", "renew", "rests", "said_at", "segments", "sent", "step", "stored", "was_reset",
     )  # fmt: skip
 
@@ -41,7 +42,7 @@ class Entry:
         self.opening = dict(opening)
         self.opened = self.asked = self.ended = self.was_reset = False
         self.stored, self.only = stored, only
-        self.rests = False
+        self.rests, self.barred = False, ""
         self.queue: deque[Report] = deque()
         self.sent = 0
         self.segments: deque[Report] = deque()

@@ -13,7 +13,7 @@ from socketprogress.client.backlog import Backlog
 from socketprogress.client.forks import import_whole
 from socketprogress.client.link import Broken, Line, Link, Refused, whereabouts_of
 from socketprogress.client.origin import Origin
-from socketprogress.client.outbox import Batch, Outbox
+from socketprogress.client.outbox import BARRED, Batch, Outbox
 from socketprogress.client.whereabouts import usual
 from socketprogress.core.ports import Lock
 
@@ -27,6 +27,7 @@ EVENTS_PER_S = 80.0
 EVENTS_AT_ONCE = 200.0
 ANSWER_S = 10.0
 DOUBT_S = 2.0
+LAST_DOUBT_S = 0.3
 LONGEST_ANSWER_S = 60.0
 FIRST_DELAY_S = 0.2
 LONGEST_DELAY_S = 10.0
@@ -67,7 +68,8 @@ class Exchange:
         self._answer_by = self._pause_until = self._next_try = 0.0
         self._answer_s, self._delay_s = ANSWER_S, FIRST_DELAY_S
         # Whether it is known that who is there is one of us.
-        self._sure, self._doubt_at = origin.found or origin.store is not None, 0.0
+        self._sure = origin.found or origin.store is not None
+        self._doubt_s, self._open_since = DOUBT_S, 0.0
         self._events, self._events_at = EVENTS_AT_ONCE, clock()
         self.attempts = 0
 
@@ -93,7 +95,7 @@ class Exchange:
             self.attempts += 1  # also where this one had begun before somebody began to count
             raise
         self._delay_s = FIRST_DELAY_S
-        self._doubt_at = self._clock() + DOUBT_S
+        self._open_since = self._clock()
         self._events, self._events_at = EVENTS_AT_ONCE, self._clock()
         with self._lock:
             known = self._outbox.any_opened()
@@ -144,10 +146,8 @@ class Exchange:
         if self._link is not None and self._link in ready:
             for number, payload in self._link.read():
                 self._answer(number, payload)
-        if not self._sure and (self._batch or self._asked) and self._clock() > self._doubt_at:
-            # Another application's Socket.IO lets us in, and leaves what it does not know unanswered.
-            whereabouts_of(self._origin.url)
-            self._sure = True
+        if not self._sure and (self._batch or self._asked):
+            self._make_sure()
         if (self._batch or self._asked) and self._clock() > self._answer_by:
             self._answer_s = min(2 * self._answer_s, LONGEST_ANSWER_S)
             raise Broken("the server does not answer")
@@ -169,6 +169,10 @@ class Exchange:
         self._delay_s = min(2 * self._delay_s, LONGEST_DELAY_S)
         self._next_try = self._clock() + delay * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
 
+    def hurry(self) -> None:
+        """Find out soon what stands in the way: the process is about to end."""
+        self.attempts, self._doubt_s = 0, LAST_DOUBT_S
+
     def close(self) -> None:
         """Take leave of the server."""
         if self._link is not None:
@@ -181,6 +185,12 @@ class Exchange:
             self._link.abandon()
 
     # -- inside ----------------------------------------------------------------------------------
+
+    def _make_sure(self) -> None:
+        """Ask who is there: another application's Socket.IO does not answer what it does not know."""
+        if self._clock() - self._open_since > self._doubt_s:
+            whereabouts_of(self._origin.url)
+            self._sure = True
 
     def _ask(self, opening: dict[str, Any]) -> int:
         if self._link is None:
@@ -214,7 +224,7 @@ class Exchange:
         task = ack.get("task") or {}
         with self._lock:
             if self._outbox.opened(task_id, error, number=int(ack.get("reporter_seq") or 0)):
-                _tell(task_id, error)
+                self._tell(task_id, error)
             epoch = task.get("epoch")
             if epoch and epoch != self._epoch:
                 self._outbox.reconnected(restarted=self._epoch is not None)
@@ -231,10 +241,20 @@ class Exchange:
             final = self._outbox.acknowledge(batch, errors, now=self._clock())
             self._backlog.settle(self._outbox)
         for task_id, reason in final.items():
-            _tell(task_id, reason)
+            self._tell(task_id, reason)
         if any((refused.get("error") or {}).get("code") in RETRY for refused in errors):
             self._pause(RETRY_S)
         self._on_cancel(ack.get("cancel") or [])
+
+    def _tell(self, task_id: str, error: Mapping[str, Any]) -> None:
+        if error.get("code") == "task_ended":
+            log.debug("task %s is over at the server", task_id)
+            return
+        reason = error.get("message") or error.get("code")
+        if error.get("code") in BARRED and self._origin.token is None:
+            reason = f"{reason}, without a token"
+        kept = "; its reports are kept" if task_id in self._outbox else ""
+        notice.warn_once("the server refuses a report of task %s: %s%s", task_id, reason, kept)
 
     def _pause(self, seconds: float) -> None:
         until = self._clock() + min(seconds, LONGEST_DELAY_S)
@@ -255,14 +275,6 @@ def _link_to(origin: Origin) -> Line:
         if place == usual(url):
             raise
         return Link(url, token, place)
-
-
-def _tell(task_id: str, error: Mapping[str, Any]) -> None:
-    if error.get("code") == "task_ended":
-        log.debug("task %s is over at the server", task_id)
-        return
-    reason = error.get("message") or error.get("code")
-    notice.warn_once("the server refuses a report of task %s: %s", task_id, reason)
 
 
 def _ready(watched: list[Any], timeout_s: float) -> list[Any]:

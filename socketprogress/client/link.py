@@ -38,7 +38,7 @@ class Broken(ConnectionError):
     """The connection cannot be made, or is lost.
 
     Attributes:
-        doubtful: somebody answers, but has no such Socket.IO there, or no such namespace.
+        doubtful: who answers there may be somebody else.
     """
 
     def __init__(self, message: str, *, doubtful: bool = False) -> None:
@@ -278,7 +278,7 @@ def whereabouts_of(url: str, *, timeout_s: float = HANDSHAKE_S) -> Whereabouts:
     try:
         return whereabouts(url, get)
     except Unreachable as exc:
-        raise Broken(str(exc)) from exc
+        raise Broken(str(exc), doubtful=True) from exc
     except (ConnectionError, TimeoutError) as exc:
         raise Broken(f"no server answers at {url}: {_short(exc)}") from exc
     except (OSError, ValueError, client.HTTPException):

@@ -16,13 +16,15 @@ from socketprogress.client.entry import Entry, size_of
 from socketprogress.client.rising import Rising
 from socketprogress.core.ports import Report
 
-__all__ = ["Batch", "Outbox"]
+__all__ = ["BARRED", "Batch", "Outbox"]
 
 LINES = 5_000
 LINE_CHARS = 4_000_000
 RECENT_BYTES = 1_000_000
 RECENT_S = 10.0
 AGAIN = frozenset({"unavailable", "rate_limited"})
+BARRED = frozenset({"forbidden", "unauthorized"})
+"""Errors of who asks, not of what is asked: with another token the same task may be opened."""
 
 
 @dataclass(slots=True)
@@ -66,9 +68,15 @@ class Outbox:
     def settled(self) -> bool:
         """Whether everything that is in no spool file was said and acknowledged."""
         return not any(
-            not entry.stored and (not entry.opened or entry.queue or entry.has_news())
+            not (entry.stored or entry.barred)
+            and (not entry.opened or entry.queue or entry.has_news())
             for entry in self._entries.values()
         )
+
+    @property
+    def barred(self) -> str:
+        """Why the server does not let this client open some task; "" where it does."""
+        return next((entry.barred for entry in self._entries.values() if entry.barred), "")
 
     @property
     def in_flight(self) -> bool:
@@ -144,7 +152,7 @@ class Outbox:
         for entry in self._entries.values():
             if len(found) >= most:
                 break
-            if not entry.opened and not entry.asked:
+            if not (entry.opened or entry.asked or entry.barred):
                 entry.asked = True
                 found.append(entry.opening)
         return found
@@ -152,7 +160,9 @@ class Outbox:
     def opened(
         self, task_id: str, error: Mapping[str, Any] | None = None, *, number: int = 0
     ) -> bool:
-        """Take the answer to an opening; return whether the task is refused for good.
+        """Take the answer to an opening; return whether the task is refused.
+
+        A task that somebody else might open is kept: with the next connection, or from the spool.
 
         Args:
             task_id: the task.
@@ -168,6 +178,9 @@ class Outbox:
             entry.opened = True
             if entry.only:
                 self._drop(task_id)
+        elif error.get("code") in BARRED:
+            entry.barred = str(error.get("message") or error["code"])
+            return True
         elif error.get("code") not in AGAIN:
             self._drop(task_id)
             return True
@@ -253,6 +266,7 @@ class Outbox:
                 acknowledged just before its end may be lost.
         """
         for entry in self._entries.values():
+            entry.barred = ""
             if entry.opened and not entry.stored and not entry.rests:
                 entry.renew = entry.renew or "state"
         if restarted:

@@ -119,7 +119,7 @@ class Sender:
 
     def hurry(self) -> None:
         """Begin to deliver all that is left, and to end."""
-        self._exchange.attempts = 0
+        self._exchange.hurry()
         self._closing = True
         self._wake()
 
@@ -265,9 +265,11 @@ class Sender:
 
     def _lose(self, exc: Exception) -> None:
         self._exchange.lose(exc)
-        if self._closing:
+        if isinstance(exc, Broken) and exc.doubtful and not isinstance(exc, Refused):
+            notice.warn_once("%s; reports are kept", exc)
+        elif self._closing:
             return
-        if isinstance(exc, Refused):
+        elif isinstance(exc, Refused):
             notice.warn_once("%s refuses reports: %s; they are kept", self._origin.url, exc)
         else:
             notice.warn_once("%s; reports are kept and delivered later", exc)

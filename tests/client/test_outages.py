@@ -292,6 +292,44 @@ def test_a_wrong_token_is_said_once_and_the_work_goes_on(secret: Any, script: Ru
     assert "wrong-and-long" not in run.stderr
 
 
+def test_what_a_token_may_not_report_is_kept_for_one_that_may(
+    server: Run, api_of: Run, script: Run, spooled: Run
+) -> None:
+    # Given a viewer's token
+    token = "a-long-secret-token"
+    running = server("--token", token)
+    made = running.cli("token", "new", "--role", "viewer")
+    viewer = made.stdout.strip()
+    deliver = """
+        from socketprogress.client.delivery import deliver_spool
+        from socketprogress.core.errors import Unauthorized
+        try: say(f"{deliver_spool()} delivered")
+        except Unauthorized as exc: say(exc)
+        """
+
+    # When something reports with it
+    run = script(
+        "Reporter('n', task_id='kept').advance()", running.url, SOCKETPROGRESS_TOKEN=viewer
+    )
+
+    # Then it is told once, and all is kept, whoever tries it with that token again
+    assert run.end() == 0
+    assert run.stderr == (
+        "the server refuses a report of task kept: this needs the role reporter; its reports are kept\n"
+    )
+    assert len(spooled()) == 1
+    again = script(deliver, running.url, SOCKETPROGRESS_TOKEN=viewer)
+    assert again.hear() == "this needs the role reporter"
+    assert again.end() == 0
+    assert len(spooled()) == 1
+
+    # And one that may report delivers it
+    assert script(deliver, running.url, SOCKETPROGRESS_TOKEN=token).hear() == "1 delivered"
+    task = api_of(running.url, token).ended("kept")
+    assert (task["status"], task["current"]) == ("completed", 1)
+    assert spooled() == []
+
+
 @pytest.fixture(scope="module")
 def secret(api_of: Run, lasting_server: Run) -> Any:
     """A server that asks for a token."""

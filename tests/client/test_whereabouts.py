@@ -111,8 +111,9 @@ def test_a_script_reports_to_a_host_that_is_named_with_its_prefix(
     assert (end.name, end.status, end.progress) == ("backup", "completed", 100)
 
 
+@pytest.mark.parametrize("lasts", [True, False])
 def test_a_script_that_names_a_host_without_its_prefix_is_told_and_loses_nothing(
-    tmp_path: Path,
+    tmp_path: Path, lasts: bool
 ) -> None:
     with _host(tmp_path / "host") as (_, url):
         script = subprocess.Popen(
@@ -124,14 +125,19 @@ def test_a_script_that_names_a_host_without_its_prefix_is_told_and_loses_nothing
         )
         assert script.stdin is not None
         assert script.stderr is not None
+        if not lasts:
+            script.stdin.close()
         told = script.stderr.readline()
-        script.communicate()
+        if lasts:
+            script.stdin.close()
+        rest = script.stderr.read()
+        script.wait()
+        script.stderr.close()
 
     assert told == (
-        f"there is no socketprogress at {url}, but there is one at {url}/progress; "
-        "reports are kept and delivered later\n"
+        f"there is no socketprogress at {url}, but there is one at {url}/progress; reports are kept\n"
     )
-    assert script.returncode == 0
+    assert (rest, script.returncode) == ("", 0)
     assert any(path.is_file() for path in (tmp_path / "state").rglob("*"))
 
 
