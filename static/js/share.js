@@ -3,7 +3,7 @@
 import { byId } from "./dom.js";
 import { alertUser, copyText, sentence } from "./signs.js";
 
-const HERE_ALONE = /^(localhost|127\..*|\[::1\])$/;
+const HERE_ALONE = /^(localhost|127\..*|0\.0\.0\.0|\[::1?\])$/;
 
 /**
  * Make the link to the QR code open the dialog instead.

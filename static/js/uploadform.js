@@ -163,7 +163,9 @@ class UploadForm {
     try {
       const whole = await this.#upload.run();
       announce(whole ? `${file.name} is uploaded` : "The upload was given up");
+      const task = this.#task.value;
       this.#form.reset();
+      this.#task.value = task; // the next file is mostly for the same
       this.#offer();
     } finally {
       this.#upload = null;

@@ -343,27 +343,45 @@ def test_a_page_is_shared_by_its_address(visitor: Any, web: Any) -> None:
     expect(page.get_by_role("button", name="Share")).to_be_focused()
 
 
-def test_an_address_that_others_can_reach_is_shared_by_qr_code(visitor: Any, web: Any) -> None:
-    # Given a task's page under a name that leads here from elsewhere, too
+def page_under(name: str, visitor: Any, web: Any, url: str) -> Any:
+    """Open a page of a server under another name than the one that it is reached by."""
     visitor.expect("WebSocket connection", "Cross-Origin-Opener-Policy", "ERR_FAILED")
-    puppet = web.puppet("Shared")
     page = visitor.context().new_page()
 
     def resolve(asked: Any) -> None:
-        url = asked.request.url.replace("http://tasks.example", web.url)
-        asked.fulfill(response=asked.fetch(url=url, headers={"accept": "*/*"}))
+        there = asked.request.url.replace(name, web.url)
+        asked.fulfill(response=asked.fetch(url=there, headers={"accept": "*/*"}))
 
-    page.route("http://tasks.example/**", resolve)
-    page.route("http://tasks.example/socket.io/**", lambda asked: asked.abort())
-    page.goto(puppet.url.replace(web.url, "http://tasks.example"))
+    page.route(f"{name}/**", resolve)
+    page.route(f"{name}/socket.io/**", lambda asked: asked.abort())
+    page.goto(url.replace(web.url, name))
+    return page
 
-    # When it is shared, then a code has its address
+
+def test_an_address_that_others_can_reach_is_shared_by_qr_code(visitor: Any, web: Any) -> None:
+    page = page_under("http://tasks.example", visitor, web, web.puppet("Shared").url)
+
     page.get_by_role("button", name="Share").click()
+
     dialog = page.get_by_role("dialog", name="Share")
     image = dialog.get_by_role("img", name="QR code of this page's address")
     expect(image).to_have_js_property("complete", True)
     assert image.evaluate("(it) => it.naturalWidth") > 100
     expect(dialog.get_by_text("from this machine only")).to_be_hidden()
+
+
+@pytest.mark.parametrize("name", ["http://0.0.0.0:8765", "http://[::]:8765"])
+def test_an_address_that_is_none_for_others_has_no_qr_code(
+    visitor: Any, web: Any, name: str
+) -> None:
+    # Given what a server prints that listens everywhere
+    page = page_under(name, visitor, web, web.puppet("Everywhere").url)
+
+    page.get_by_role("button", name="Share").click()
+
+    dialog = page.get_by_role("dialog", name="Share")
+    expect(dialog.get_by_text("from this machine only")).to_be_visible()
+    expect(dialog.get_by_role("img")).to_have_count(0)
 
 
 def test_the_rate_of_the_last_minute_is_drawn(visitor: Any, web: Any) -> None:

@@ -397,9 +397,10 @@ def test_what_a_file_is_for_takes_its_other_arguments_too(visitor: Any, web: Any
     task = web.ended(show.get_attribute("href").rpartition("/")[2])
     assert task["result"] == {"numbers": [1, 2], "deep": False, "mode": "slow", "share": 0.5}
 
-    # And the form is as it was
-    expect(form.get_by_label("What for")).to_have_value("")
-    expect(form.get_by_label("Numbers")).to_be_hidden()
+    # And the form is as it was, for the next file of that kind
+    expect(form.get_by_label("What for")).to_have_value("shapes")
+    expect(form.get_by_label("Numbers")).to_have_value("")
+    expect(form.get_by_label("File")).to_have_value("")
 
 
 def test_without_a_file_nothing_is_sent(visitor: Any, web: Any) -> None:

@@ -46,6 +46,18 @@ def test_work_is_started_seen_and_downloaded(web: Any, plain: Any) -> None:
     expect(plain.get_by_role("list", name="Tasks")).to_contain_text("Checksum letters")
 
 
+@pytest.mark.parametrize("width", [320, 400])
+def test_no_page_is_wider_than_a_narrow_screen(visitor: Any, web: Any, width: int) -> None:
+    task = web.puppet("Narrow")
+    task.does(total=4, current=1)
+    task.reaches(1)
+    size = {"width": width, "height": 500}
+    page = visitor.open(web.url, java_script_enabled=False, viewport=size)
+    for path in ("/", f"/tasks/{task.id}"):
+        page.goto(web.url + path)
+        assert page.locator("html").evaluate("(html) => html.scrollWidth") <= width
+
+
 def test_a_running_task_is_shown_anew_by_itself(web: Any, plain: Any) -> None:
     puppet = web.puppet("Moves")
     puppet.does(total=10, current=1)
