@@ -291,7 +291,8 @@ def test_cancelling_ends_the_command_and_its_grandchild(served: Runner) -> None:
 
     served.cancel(task["task_id"])
 
-    assert child.wait(20) == 143
+    # A shell that hears of its child's end before its own signal ends with 0.
+    assert child.wait(20) in {0, 143}
     assert of_tree("grandchild") == []
     assert served.task(task["title"], "cancelled")["error"] is None
 
