@@ -14,7 +14,7 @@ from socketprogress.client.forks import import_whole
 from socketprogress.client.link import Broken, Line, Link, Refused, whereabouts_of
 from socketprogress.client.origin import Origin
 from socketprogress.client.outbox import BARRED, Batch, Outbox
-from socketprogress.client.whereabouts import usual
+from socketprogress.client.whereabouts import Whereabouts, usual
 from socketprogress.core.ports import Lock
 
 __all__ = ["Exchange"]
@@ -70,6 +70,7 @@ class Exchange:
         # Whether it is known that who is there is one of us.
         self._sure = origin.found or origin.store is not None
         self._doubt_s, self._open_since = DOUBT_S, 0.0
+        self._place: Whereabouts | None = None
         self._events, self._events_at = EVENTS_AT_ONCE, clock()
         self.attempts = 0
 
@@ -90,7 +91,7 @@ class Exchange:
         """
         self.attempts += 1
         try:
-            self._link = _link_to(self._origin)
+            self._link = self._open()
         except Broken:
             self.attempts += 1  # also where this one had begun before somebody began to count
             raise
@@ -186,11 +187,38 @@ class Exchange:
 
     # -- inside ----------------------------------------------------------------------------------
 
+    def _open(self) -> Line:
+        """Connect to where the server's events are, or most likely are.
+
+        Inside of another application that may be anywhere, also where a neighbour's are, so it is asked.
+        """
+        if self._origin.store is not None:
+            direct = import_whole("socketprogress.client.direct")
+            line: Line = direct.Direct(self._origin.store)
+            return line
+        url, token = self._origin.address()
+        if self._place is None:
+            embedded = usual(url) != usual("")
+            self._place = whereabouts_of(url) if embedded else usual(url)
+        try:
+            return Link(url, token, self._place)
+        except Broken as exc:
+            place, self._place = self._place, None
+            if not exc.doubtful:
+                raise
+            self._place = whereabouts_of(url)
+            if place == self._place:
+                raise
+            return Link(url, token, self._place)
+
     def _make_sure(self) -> None:
         """Ask who is there: another application's Socket.IO does not answer what it does not know."""
-        if self._clock() - self._open_since > self._doubt_s:
-            whereabouts_of(self._origin.url)
-            self._sure = True
+        if self._clock() - self._open_since <= self._doubt_s:
+            return
+        place, self._place = self._place, whereabouts_of(self._origin.url)
+        if place != self._place:
+            raise Broken(f"the events of {self._origin.url} are elsewhere")
+        self._sure = True
 
     def _ask(self, opening: dict[str, Any]) -> int:
         if self._link is None:
@@ -259,22 +287,6 @@ class Exchange:
     def _pause(self, seconds: float) -> None:
         until = self._clock() + min(seconds, LONGEST_DELAY_S)
         self._pause_until = max(self._pause_until, until)
-
-
-def _link_to(origin: Origin) -> Line:
-    if origin.store is not None:
-        direct: Line = import_whole("socketprogress.client.direct").Direct(origin.store)
-        return direct
-    url, token = origin.address()
-    try:
-        return Link(url, token, usual(url))
-    except Broken as exc:
-        if not exc.doubtful:
-            raise
-        place = whereabouts_of(url)
-        if place == usual(url):
-            raise
-        return Link(url, token, place)
 
 
 def _ready(watched: list[Any], timeout_s: float) -> list[Any]:

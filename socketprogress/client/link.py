@@ -261,6 +261,7 @@ def whereabouts_of(url: str, *, timeout_s: float = HANDSHAKE_S) -> Whereabouts:
     Raises:
         Broken: nobody answers, or what answers is no socketprogress.
     """
+    import_whole("encodings.idna")  # what looking up a host name imports
     client = import_whole("http.client")
     parts = urlsplit(url)
     if parts.hostname not in LOOPBACK and _has_proxy(parts.scheme):

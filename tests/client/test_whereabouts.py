@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask, redirect
@@ -31,7 +32,7 @@ with Reporter("backup", total=1) as backup:
 
 
 @contextmanager
-def _served(app: Flask) -> Iterator[str]:
+def _served(app: Any) -> Iterator[str]:
     server = make_server("127.0.0.1", 0, app, threaded=True)
     serving = threading.Thread(target=server.serve_forever)
     serving.start()
@@ -44,17 +45,24 @@ def _served(app: Flask) -> Iterator[str]:
 
 
 @contextmanager
-def _host(tmp_path: Path, path: str = "socket.io", **where: str) -> Iterator[tuple[Flask, str]]:
-    """Serve an application whose own Socket.IO, at `path`, takes every connection."""
+def _host(
+    tmp_path: Path, server: dict[str, Any] | None = None, **where: str
+) -> Iterator[tuple[Flask, str]]:
+    """Serve an application whose own Socket.IO, with options of its own, takes every connection."""
+    with _application(tmp_path, server or {}, **where) as app, _served(app) as url:
+        yield app, url
+
+
+@contextmanager
+def _application(tmp_path: Path, server: dict[str, Any], **where: str) -> Iterator[Flask]:
     app = Flask(__name__)
     app.config["SOCKETPROGRESS_DATA"] = str(tmp_path)
-    socketio = SocketIO(app, async_mode="threading", path=path)
+    socketio = SocketIO(app, async_mode="threading", **server)
     socketio.on_event("connect", lambda: None)
     progress = SocketProgress()
     progress.init_app(app, socketio=socketio, **where)
     try:
-        with _served(app) as url:
-            yield app, url
+        yield app
     finally:
         progress.engine.close()
 
@@ -95,11 +103,12 @@ def test_a_server_is_found_under_any_prefix_and_in_any_namespace(tmp_path: Path)
     [
         ("/progress", {}),
         ("/jobs", {"url_prefix": "/jobs", "namespace": "/"}),
-        ("/progress", {"path": "live/socket.io", "namespace": "/jobs"}),
+        ("/progress", {"server": {"path": "live/socket.io"}, "namespace": "/jobs"}),
+        ("/progress", {"server": {"namespaces": "*"}, "namespace": "/"}),
     ],
 )
 def test_a_script_reports_to_a_host_that_is_named_with_its_prefix(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefix: str, options: dict[str, str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefix: str, options: dict[str, Any]
 ) -> None:
     with _host(tmp_path, **options) as (_, url):
         monkeypatch.setenv("SOCKETPROGRESS_URL", f"{url}{prefix}")
@@ -109,6 +118,29 @@ def test_a_script_reports_to_a_host_that_is_named_with_its_prefix(
             end = _end_of(client, backup.task_id)
 
     assert (end.name, end.status, end.progress) == ("backup", "completed", 100)
+
+
+def test_a_script_reports_to_the_application_that_it_names_of_two_at_one_address(
+    tmp_path: Path,
+) -> None:
+    with (
+        _application(tmp_path / "a", {}, url_prefix="/a/progress") as one,
+        _application(tmp_path / "b", {"path": "b/socket.io"}, url_prefix="/b/progress") as other,
+    ):
+
+        def both(environ: dict[str, Any], start_response: Any) -> Any:
+            is_other = environ["PATH_INFO"].startswith("/b/")
+            return (other if is_other else one).wsgi_app(environ, start_response)
+
+        with _served(both) as url:
+            with Reporter("backup", total=1, url=f"{url}/b/progress") as backup:
+                backup.advance()
+            with Client(f"{url}/b/progress") as client:
+                end = _end_of(client, backup.task_id)
+            with Client(f"{url}/a/progress") as client:
+                assert list(client.list()) == []
+
+    assert (end.status, end.progress) == ("completed", 100)
 
 
 @pytest.mark.parametrize("lasts", [True, False])
