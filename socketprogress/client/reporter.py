@@ -11,12 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from socketprogress.client import process
+from socketprogress.client import notice, process
 from socketprogress.client.endings import Ending, Left, ending_of, left_at, report_of
 from socketprogress.client.nesting import parent_of
 from socketprogress.client.origin import origin_of
 from socketprogress.core import reporter as core
-from socketprogress.core.errors import ConfigurationError
 from socketprogress.core.ports import Report
 from socketprogress.core.protocol import check_task_id, one_line
 
@@ -27,7 +26,7 @@ NAME_CHARS = 200
 TITLE_CHARS = 500
 UNIT_CHARS = 50
 MESSAGE_CHARS = 500
-RESULT_BYTES = 40_000
+RESULT_BYTES = 60_000
 
 
 class Reporter(core.Reporter):
@@ -158,15 +157,13 @@ class Reporter(core.Reporter):
         self.finish(Ending("completed", left=left_at(frame)))
 
     def add_file(self, path: str | os.PathLike[str]) -> None:
-        """Refuse: a server takes no files from reporters.
-
-        Raises:
-            ConfigurationError: always.
-        """
-        raise ConfigurationError(
+        """Say in the log and in a warning that a server takes no files from reporters; the work goes on."""
+        reason = (
             f"{str(path)!r} cannot be offered from here: only tasks that a server runs have files; "
             "set `result`, or upload it"
         )
+        self.log(reason)
+        notice.warn_once("%s", reason)
 
     def request_cancel(self) -> None:
         """Have the work stop: its next call raises `Cancelled`, if it may be cancelled."""

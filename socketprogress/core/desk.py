@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
-from socketprogress.core.errors import Forbidden, InvalidPayload
+from socketprogress.core.errors import Forbidden, InvalidPayload, TaskEnded
 from socketprogress.core.hub import Hub
 from socketprogress.core.mirror import LEASE_S
 from socketprogress.core.ports import Report
@@ -69,6 +69,10 @@ class Desk:
             InvalidPayload: the task has no such step.
         """
         state = self._hub.get(report["task_id"])
+        if state.ended and state.source not in SOURCES:
+            raise TaskEnded(
+                f"task {state.task_id} is {state.status.value} and cannot change any more"
+            )
         _own(state)
         check_step(report, state.steps)
         _bound_result(report)

@@ -120,6 +120,13 @@ class Cluster:
             raise Unavailable(f"another server is starting task {task_id}: ask again soon")
         return found
 
+    def release(self, task_id: str, name: str) -> None:
+        """Take a claim back: the task was not started. What cannot be taken back lapses after 30 s."""
+        try:
+            self._runtime.run_blocking(self._store.release, task_id, name)
+        except StoreError as exc:
+            log.debug("the claim of task %s lapses: %s", task_id, exc)
+
     def _fetch(self, task_id: str, patience_s: float) -> None:
         """Show a task that another server has started a moment ago, if there is one."""
         if self._store.problem() is not None:

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +92,9 @@ class Service:
         self.remote = Remote(hub, runtime, dispatcher)
         self.permits = Permits(hub, policy)
         self.reporting = Reporting(hub, runtime, ping_timeout_s=settings.ping_timeout_s)
-        self.uploads = Uploads(hub, registry, settings, runtime, self._take_over)
+        self.uploads = Uploads(
+            hub, registry, settings, runtime, self._take_over, claiming=self._claiming
+        )
         self.cluster: Cluster | None = None
         self.metrics = Metrics(hub.epoch)
         self.gauges: Callable[[], list[Metric]] = list
@@ -133,16 +136,11 @@ class Service:
         checked = definition.binding.check(args or {}, root=root, lax=lax)
         executor = self._executor_of(definition)
         is_here = executor is not None
-        if self.cluster is not None and (task_id is not None or definition.max_running is not None):
-            task_id = task_id or self.hub.new_id()
-            elsewhere = self.cluster.claim(task_id, definition.name, definition.max_running)
-            if elsewhere is not None:
-                return elsewhere
-        state, is_new = self.hub.create(
+        create = partial(
+            self.hub.create,
             definition.name,
             title=one_line(title or "", self.settings.max_title_chars)
             or definition.title_for(self._shown(definition, checked)),
-            task_id=task_id,
             max_running=definition.max_running,
             lease_s=LEASE_S if definition.where == "process" or not is_here else None,
             steps=make(dict(definition.steps)),
@@ -154,9 +152,29 @@ class Service:
             source="server" if is_here else "celery",
             dispatched=not is_here,
         )
+        state, is_new = self._claiming(task_id, definition, create)
         if is_new:
             self._launch(definition, state, executor)
         return state
+
+    def _claiming(
+        self,
+        task_id: str | None,
+        definition: Definition,
+        create: Callable[..., tuple[TaskState, bool]],
+    ) -> tuple[TaskState, bool]:
+        """Create a task, by its `task_id`, unless another server has, or runs too many of its kind."""
+        if self.cluster is None or (task_id is None and definition.max_running is None):
+            return create(task_id=task_id)
+        task_id = task_id or self.hub.new_id()
+        elsewhere = self.cluster.claim(task_id, definition.name, definition.max_running)
+        if elsewhere is not None:
+            return elsewhere, False
+        try:
+            return create(task_id=task_id)
+        except BaseException:
+            self.cluster.release(task_id, definition.name)
+            raise
 
     def cancel(self, task_id: str) -> TaskState:
         """Ask for a task's end and return its state.

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from socketprogress.core.errors import Unavailable, WireError
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 
 FINISHED = 10_000
 INTERRUPTED = TaskError("interrupted", "the connection was cut before the file was there")
+Created = tuple[TaskState, bool]
+Claiming = Callable[[str, Definition, Callable[..., Created]], Created]
 Launch = Callable[[Definition, TaskState, Path, Callable[[], None]], None]
 
 
@@ -43,16 +46,24 @@ class Uploads:
         settings: bounds and folders.
         runtime: how to wait for the disk.
         launch: has a definition work on a task's file, and is told where that is and what to do after it.
+        claiming: creates a task of a definition, unless too many of them run on other servers.
 
     Attributes:
         stopping: whether the server ends, and the uploads with it.
     """
 
     def __init__(
-        self, hub: Hub, registry: Registry, settings: Settings, runtime: Runtime, launch: Launch
+        self,
+        hub: Hub,
+        registry: Registry,
+        settings: Settings,
+        runtime: Runtime,
+        launch: Launch,
+        *,
+        claiming: Claiming,
     ) -> None:
         self._hub, self._registry, self._settings = hub, registry, settings
-        self._runtime, self._launch = runtime, launch
+        self._runtime, self._launch, self._claiming = runtime, launch, claiming
         self.folder = settings.data / "uploads"
         self._coming: dict[str, Upload] = {}
         self._finished: OrderedDict[str, int] = OrderedDict()
@@ -260,10 +271,10 @@ class Uploads:
     def _create(self, upload: Upload, total: int | None) -> None:
         plan = upload.plan
         definition = plan.definition
-        state, is_new = self._hub.create(
+        create = partial(
+            self._hub.create,
             plan.name,
             title=plan.title_for(upload.name, self._settings.max_title_chars),
-            task_id=upload.task_id,
             max_running=None if definition is None else definition.max_running,
             steps=make(plan.steps),
             unit="B",
@@ -272,6 +283,10 @@ class Uploads:
             args=plan.args_for(upload.name),
             uploaded=True,
         )
+        if definition is None or definition.max_running is None:
+            state, is_new = create(task_id=upload.task_id)
+        else:
+            state, is_new = self._claiming(upload.task_id, definition, create)
         if not is_new:
             raise Unavailable(f"task {state.task_id} has just been started otherwise")
         self._hub.begin(upload.task_id)

@@ -169,6 +169,21 @@ class RedisStore(WriteBehind):
         verdict, *running = (one.decode() for one in answer)
         return verdict, running
 
+    def release(self, task_id: str, name: str) -> None:
+        """Take a claim back: nothing was started.
+
+        Raises:
+            StoreError: Redis does not answer.
+        """
+
+        def release() -> None:
+            pipeline = self._reads.pipeline(transaction=False)
+            pipeline.delete(self.place.key(f"start:{task_id}"))
+            pipeline.zrem(self.place.key(f"running:{name}"), task_id)
+            pipeline.execute()
+
+        self._read(release, timeout_s=CALL_S)
+
     def _call(self, script: str, *args: Any) -> Any:
         return self._read(
             lambda: self._reads.eval(script, 1, self.place.prefix, *args), timeout_s=CALL_S

@@ -99,7 +99,6 @@ def test_the_same_id_is_the_same_task(farm: Shop) -> None:
         ("leave", {}, "exception", "SystemExit: 3"),
         ("sleep_in", {"seconds": 60}, "timeout", "it took longer than 0.5 s"),
         ("unheard", {}, "exception", "does not know the task 'unheard'"),
-        ("feed", {"sack": "."}, "exception", "cannot be offered from here"),
     ],
 )
 def test_what_goes_wrong_on_a_worker_is_told(
@@ -111,6 +110,13 @@ def test_what_goes_wrong_on_a_worker_is_told(
     assert message in end["error"]["message"]
     if name == "break_down":
         assert any("ValueError" in line for line in farm.log(task_id))
+
+
+def test_a_file_cannot_be_offered_and_the_log_says_so(farm: Shop) -> None:
+    task_id = start(farm, "feed", sack=".")
+    assert farm.end_of(task_id)["status"] == "completed"
+    (line,) = farm.log(task_id)
+    assert "cannot be offered from here" in line
 
 
 def test_a_cancellation_ends_it_at_its_next_call_and_it_can_be_retried(farm: Shop) -> None:

@@ -256,20 +256,36 @@ def test_the_result_arrives_and_what_is_no_json_is_left_out_with_a_line(
 def test_a_file_is_refused_by_name_and_harms_nothing(api: Any, script: Run) -> None:
     run = script(
         """
-        from socketprogress.core.errors import ConfigurationError
         with Reporter("files", task_id="files-1", total=1) as bar:
-            try:
-                bar.add_file("report.csv")
-            except ConfigurationError as exc:
-                say(exc)
+            bar.add_file("report.csv")
             bar.advance()
         """,
         api.url,
     )
 
-    said = run.hear()
-    assert "'report.csv' cannot be offered from here: only tasks that a server runs" in said
-    assert api.ended("files-1")["status"] == "completed"
+    assert run.end() == 0
+    reason = "'report.csv' cannot be offered from here: only tasks that a server runs have files"
+    assert run.stderr.startswith(reason)
+    task = api.ended("files-1")
+    assert (task["status"], task["current"]) == ("completed", 1)
+    (line,) = api.log("files-1")
+    assert line.startswith(reason)
+
+
+def test_a_result_may_be_as_large_as_a_payload_holds(api: Any, script: Run) -> None:
+    run = script(
+        """
+        with Reporter("results", task_id="results-1") as bar:
+            for number in range(200):
+                bar.log("a line of the log " * 20)
+            bar.result = "x" * 59_000
+        """,
+        api.url,
+    )
+
+    assert run.end() == 0
+    assert api.ended("results-1")["result"] == "x" * 59_000
+    assert len(api.log("results-1")) == 200
 
 
 def test_an_end_can_be_said_and_only_the_first_counts(api: Any, script: Run) -> None:

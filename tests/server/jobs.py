@@ -88,6 +88,12 @@ def single(progress: Reporter) -> None:
     hold(progress)
 
 
+@task(max_running=1)
+def single_file(progress: Reporter, path: Path) -> None:
+    """Has one file at a time, until it is cancelled."""
+    hold(progress)
+
+
 @task(cancellable=False, executor="thread")
 def stubborn(progress: Reporter, gate: Path) -> str:
     """Cannot be cancelled; ends when a file is there."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import requests
-from watchers import Client, get_json
+from watchers import JOBS, Client, get_json
 
 from tests.conftest import missing_service
 
@@ -31,7 +31,7 @@ put '{"status": "completed", "result": {"files": 20}, "log": "all done"}'
 
 @pytest.fixture(scope="module", params=MODES)
 def live(request: pytest.FixtureRequest, lasting_server: Start) -> Iterator[Any]:
-    running = lasting_server("--workers", "1", mode=request.param)
+    running = lasting_server("--workers", "1", "--tasks", JOBS, mode=request.param)
     yield running
     assert running.stop(signal.SIGTERM) == 0
     assert "Traceback" not in running.stderr
@@ -145,9 +145,16 @@ def test_an_id_of_other_characters_is_refused(put: Put, task_id: str) -> None:
 def test_what_the_server_runs_itself_is_not_to_be_reported_on(
     put: Put, live: Any, http: requests.Session
 ) -> None:
-    started = http.post(f"{live.url}/api/tasks", json={"task": "checksum"}, timeout=60).json()
+    started = http.post(f"{live.url}/api/tasks", json={"task": "hold"}, timeout=60).json()
+    task = f"{live.url}/api/tasks/{started['task_id']}"
 
     assert error_of(put(started["task_id"], {"current": 1})) == (403, "forbidden", None)
+
+    # As little as on anything else that is over.
+    http.post(f"{task}/cancel", timeout=60)
+    while http.get(f"{task}?wait=1", timeout=60).json()["status"] != "cancelled":
+        pass
+    assert error_of(put(started["task_id"], {"current": 1})) == (409, "task_ended", None)
 
 
 def test_a_first_report_may_say_everything(put: Put) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from swarm import Swarm
-from watchers import Client, get_json
+from watchers import JOBS, Client, get_json
 
 Start = Callable[..., Any]
 MODES = ["eventlet", "threading"]
@@ -22,7 +22,7 @@ MODES = ["eventlet", "threading"]
 @pytest.fixture(scope="module", params=MODES)
 def live(request: pytest.FixtureRequest, lasting_server: Start) -> Iterator[Any]:
     """A server that must be as well after all tests as before them."""
-    running = lasting_server("--workers", "1", mode=request.param)
+    running = lasting_server("--workers", "1", "--tasks", JOBS, mode=request.param)
     yield running
     assert get_json(f"{running.url}/healthz")["status"] == "ok"
     assert running.stop(signal.SIGTERM) == 0
@@ -224,12 +224,13 @@ def test_the_same_id_again_is_the_same_task_also_after_its_end_and_a_restart(
 
 
 def test_nobody_reports_on_what_the_server_runs_itself(client: Client) -> None:
-    task_id = client.ok("start_task", {"task": "checksum"})["task_id"]
+    task_id = client.ok("start_task", "hold")["task_id"]
 
     assert client.refused("open_task", {"name": "x", "task_id": task_id})["code"] == "forbidden"
     assert client.refused("report", {"task_id": task_id, "current": 1})["code"] == "forbidden"
     ack = client.ok("report", [{"task_id": task_id, "status": "completed"}])
     assert errors_of(ack) == [(task_id, "forbidden", None)]
+    client.ok("cancel_task", task_id)
 
 
 def test_what_ran_elsewhere_is_not_started_here_again(client: Client) -> None:

@@ -12,9 +12,11 @@ from typing import Any
 
 import psutil
 import pytest
+import redis
 import requests
 from watchers import JOBS, TERMINAL, WAIT_S, Client, get_json
 
+from socketprogress.stores.redis_place import parse_redis_url
 from tests.conftest import RedisServer
 
 LEASE_S = 2
@@ -173,6 +175,57 @@ def test_what_may_run_once_runs_once_on_all_servers_together(pair: tuple[Any, An
         again = second.ok("start_task", "single")["task_id"]
         second.ok("cancel_task", again)
         agree(here, there, task_id=again)
+
+
+def test_uploads_to_what_may_run_once_are_one_on_all_servers(pair: tuple[Any, Any]) -> None:
+    # When files for it come to both at once
+    def upload(running: Any) -> Any:
+        form = {"task": "single_file"}
+        url = f"{running.url}/api/uploads"
+        return requests.post(url, data=form, files={"file": b"x"}, timeout=WAIT_S)
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(upload, pair))
+
+    # Then one is taken, and the other is told which
+    assert sorted(answer.status_code for answer in answers) == [201, 409]
+    taken, refused = sorted(answers, key=lambda answer: answer.status_code)
+    task_id = taken.json()["task_id"]
+    assert refused.json()["error"]["code"] == "already_running"
+
+    # And once that has ended, nothing stands in the way of the next
+    for running in pair:
+        path = running.root / "file.txt"
+        path.write_text("x")
+        start = {"task": "single_file", "args": {"path": "file.txt"}}
+        again = requests.post(f"{running.url}/api/tasks", json=start, timeout=WAIT_S)
+        assert (again.status_code, again.json()["running"]) == (409, [task_id])
+    requests.post(f"{pair[0].url}/api/tasks/{task_id}/cancel", timeout=WAIT_S)
+    agree(*pair, task_id=task_id)
+    start["task_id"] = "the-next"
+    assert requests.post(f"{pair[1].url}/api/tasks", json=start, timeout=WAIT_S).status_code == 201
+
+
+def test_a_start_that_this_server_refuses_leaves_no_claim(
+    pair: tuple[Any, Any], store: str, lasting_redis: RedisServer
+) -> None:
+    # Given a task that the servers know, while Redis has lost the list of those that run
+    here, there = pair
+    start = {"task": "single", "task_id": "ghost"}
+    with Client(here.url) as first, redis.Redis.from_url(lasting_redis.url) as keys:
+        held = first.ok("start_task", "single")["task_id"]
+        until(lambda: status(there, held) == "in_progress", "the task on the other server")
+        assert keys.delete(parse_redis_url(store).key("running:single")) == 1
+
+        # When another is started, and refused
+        answer = requests.post(f"{here.url}/api/tasks", json=start, timeout=WAIT_S)
+        assert (answer.status_code, answer.json()["running"]) == (409, [held])
+        first.ok("cancel_task", held)
+        agree(here, there, task_id=held)
+
+    # Then it may be started at once when there is room
+    answer = requests.post(f"{there.url}/api/tasks", json=start, timeout=WAIT_S)
+    assert (answer.status_code, answer.json()["task"]["task_id"]) == (201, "ghost")
 
 
 def test_a_retry_runs_where_it_is_asked_for(pair: tuple[Any, Any]) -> None:
