@@ -30,7 +30,6 @@ __all__ = ["Tracked", "track"]
 T = TypeVar("T")
 
 WINDOW = 1_024
-NO_LENGTH = (AttributeError, NotImplementedError, OverflowError, TypeError)
 
 
 def track(  # noqa: PLR0913 - the public signature
@@ -107,8 +106,7 @@ class Tracked(Generic[T]):
     def _begin(self) -> Reporter:
         options = dict(self._options)
         if options.get("total") is None:
-            with contextlib.suppress(*NO_LENGTH):
-                options["total"] = len(self._items)
+            options["total"] = core.length_of(self._items)
         self.reporter = Reporter(**options)
         return self.reporter
 

@@ -13,9 +13,9 @@ from typing import Any
 from socketprogress.core import state as states
 from socketprogress.core.board import LOG_LINES_WAITING, Changes
 from socketprogress.core.errors import TaskEnded
-from socketprogress.core.intake import Live, awake, begun, taken
+from socketprogress.core.intake import Live, begun, taken
 from socketprogress.core.listing import Filter, Page
-from socketprogress.core.mirror import LEASE_S, Mirror
+from socketprogress.core.mirror import Mirror
 from socketprogress.core.ports import Clock, Lock, Report, Store
 from socketprogress.core.retention import Retention, size_bytes, surplus
 from socketprogress.core.state import TERMINAL, TaskError, TaskFile, TaskState, replace
@@ -253,9 +253,7 @@ class Hub(Mirror):
                 state = replace(old, epoch=self.epoch)
                 now, at = self._clock.monotonic(), self._clock.wall()
                 if not state.ended:
-                    lease_s = state.lease_s or LEASE_S
-                    state = awake(state, at=at, lease_s=lease_s)
-                    live = Live.resumed(state, now, at=at, lease_s=lease_s)
+                    state, live = self._resumed(state)
                     self._live[state.task_id] = live
                     if state.source == "server" and state.task_id not in resumable:
                         orphans.append(state.task_id)

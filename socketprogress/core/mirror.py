@@ -144,10 +144,7 @@ class Mirror(Board):
             if live is None or not live.foreign:
                 return state
             state = replace(state, epoch=self.epoch, term=state.term + 1, seq=state.seq + 1)
-            now, at = self._clock.monotonic(), self._clock.wall()
-            lease_s = state.lease_s or LEASE_S
-            state = awake(state, at=at, lease_s=lease_s)
-            live = Live.resumed(state, now, at=at, lease_s=lease_s)
+            state, live = self._resumed(state)
             live.usual = self._history.usual(state)
             self._live[task_id] = live
             self._put(state)
@@ -174,6 +171,13 @@ class Mirror(Board):
         return [problem for problem in (self.store.problem(),) if problem is not None]
 
     # -- inside, under the lock ------------------------------------------------------------------
+
+    def _resumed(self, state: TaskState) -> tuple[TaskState, Live]:
+        """Return a state that another process has stored, as it goes on here, its lease anew."""
+        now, at = self._clock.monotonic(), self._clock.wall()
+        lease_s = state.lease_s or LEASE_S
+        state = awake(state, at=at, lease_s=lease_s)
+        return state, Live.resumed(state, now, at=at, lease_s=lease_s)
 
     def _check_room(self, name: str, source: str, most: int | None) -> None:
         if most is None:

@@ -7,7 +7,6 @@ to the process's sink.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import re
@@ -35,6 +34,14 @@ SLOWEST_S = 0.25
 LINES_A_SAMPLE = 500
 LINE_CHARS = 2_000
 NO_LENGTH = (AttributeError, NotImplementedError, OverflowError, TypeError)
+
+
+def length_of(items: Any) -> float | None:
+    """Return how many items there are, or None where they do not say."""
+    try:
+        return len(items)
+    except NO_LENGTH:
+        return None
 
 
 def _count(value: Any) -> float:
@@ -160,8 +167,7 @@ class Reporter:
         The total is the items' length, where they have one and none is given.
         """
         if total is None:
-            with contextlib.suppress(*NO_LENGTH):
-                total = len(items)  # type: ignore[arg-type]
+            total = length_of(items)
         if total is not None:
             self.total = self.current + total
         for item in items:

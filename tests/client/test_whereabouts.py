@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from flask import Flask, redirect
 from flask_socketio import SocketIO
-from werkzeug.serving import make_server
+from userhost import served
 from werkzeug.wrappers import Response
 
 from socketprogress import Client, Reporter, SocketProgress
@@ -32,24 +32,11 @@ with Reporter("backup", total=1) as backup:
 
 
 @contextmanager
-def _served(app: Any) -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    serving = threading.Thread(target=server.serve_forever)
-    serving.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        serving.join()
-        server.server_close()
-
-
-@contextmanager
 def _host(
     tmp_path: Path, server: dict[str, Any] | None = None, **where: str
 ) -> Iterator[tuple[Flask, str]]:
     """Serve an application whose own Socket.IO, with options of its own, takes every connection."""
-    with _application(tmp_path, server or {}, **where) as app, _served(app) as url:
+    with _application(tmp_path, server or {}, **where) as app, served(app) as url:
         yield app, url
 
 
@@ -132,7 +119,7 @@ def test_a_script_reports_to_the_application_that_it_names_of_two_at_one_address
             is_other = environ["PATH_INFO"].startswith("/b/")
             return (other if is_other else one).wsgi_app(environ, start_response)
 
-        with _served(both) as url:
+        with served(both) as url:
             with Reporter("backup", total=1, url=f"{url}/b/progress") as backup:
                 backup.advance()
             with Client(f"{url}/b/progress") as client:
@@ -179,7 +166,7 @@ def test_an_answer_that_makes_no_sense_is_no_servers(body: bytes) -> None:
     app.add_url_rule("/api/connection", view_func=lambda: Response(body))
 
     with (
-        _served(app) as url,
+        served(app) as url,
         pytest.raises(Unavailable, match="there is no socketprogress at"),
         Client(url),
     ):
@@ -188,7 +175,7 @@ def test_an_answer_that_makes_no_sense_is_no_servers(body: bytes) -> None:
 
 def test_what_is_no_socketprogress_is_named_as_that() -> None:
     with (
-        _served(Flask(__name__)) as url,
+        served(Flask(__name__)) as url,
         pytest.raises(Unavailable) as raised,
         Client(f"{url}/other"),
     ):

@@ -93,8 +93,8 @@ def _add_tasks(progress: SocketProgress) -> None:
 
 
 @contextmanager
-def served(app: Flask) -> Iterator[str]:
-    """Serve an application for the time of a `with` block; its base URL is the block's."""
+def served(app: Any) -> Iterator[str]:
+    """Serve a WSGI application for the time of a `with` block; its base URL is the block's."""
     server = make_server("127.0.0.1", 0, app, threaded=True)
     serving = threading.Thread(target=server.serve_forever)
     serving.start()
