@@ -2,8 +2,8 @@
 
     python benchmarks/servers.py [--tasks 100] [--hz 20] [--seconds 10] [--watchers 1] [--restart]
 
-Server A runs the tasks, on its loop, the watchers are at server B; ours confirm and ask for batches, as the page
-does. Prints for each product the processor time of A and B together, the updates that were made and that arrived a
+Server A runs the tasks, on its loop and each in its own time, for both products alike; the watchers are at server B,
+ours confirm and ask for batches, as the page does. Prints for each product the processor time of A and B together, the updates that were made and that arrived a
 processor second, the delay from the update to the watcher, and how many tasks' last states arrived. With `--restart`
 Redis is killed in the middle and started again, empty, two seconds later.
 """

@@ -157,6 +157,15 @@ class Board:
     def _put(self, state: TaskState) -> None:
         """Show a task's newest state."""
         old = self._tasks.get(state.task_id)
+        if old is None or old.status is not state.status:
+            self._move(old, state)
+        self._tasks[state.task_id] = state
+        self._changes.tasks[state.task_id] = state
+        for callback in list(self._listeners.get(state.task_id, ())):
+            callback()
+
+    def _move(self, old: TaskState | None, state: TaskState) -> None:
+        """Count a task as what it is now."""
         if old is None:
             self._listing.add(state.task_id)
         else:
@@ -164,10 +173,6 @@ class Board:
         self._counts[state.status.value] += 1
         if state.ended and not (old and old.ended):
             self._history.learn(state)
-        self._tasks[state.task_id] = state
-        self._changes.tasks[state.task_id] = state
-        for callback in list(self._listeners.get(state.task_id, ())):
-            callback()
 
     def _number(self, task_id: str, lines: Sequence[str]) -> tuple[int, list[str]]:
         """Show new lines of a task's log, and return them with their number for the store."""

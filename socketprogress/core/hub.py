@@ -10,6 +10,8 @@ import secrets
 from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from socketprogress.core import state as states
 from socketprogress.core.board import LOG_LINES_WAITING, Changes
 from socketprogress.core.errors import TaskEnded
@@ -18,7 +20,7 @@ from socketprogress.core.listing import Filter, Page
 from socketprogress.core.mirror import Mirror
 from socketprogress.core.ports import Clock, Lock, Report, Store
 from socketprogress.core.retention import Retention, size_bytes, surplus
-from socketprogress.core.state import TERMINAL, TaskError, TaskFile, TaskState, replace
+from socketprogress.core.state import TERMINAL, TaskError, TaskFile, TaskState
 from socketprogress.core.steps import Status
 
 __all__ = ["LOG_LINES_WAITING", "Changes", "Filter", "Hub", "Page"]

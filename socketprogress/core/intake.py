@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from socketprogress.core import state as states
 from socketprogress.core import steps as steps_of
@@ -20,6 +21,8 @@ MESSAGE_CHARS = 500
 TITLE_CHARS = 500
 UNIT_CHARS = 50
 SIGNS_OF_LIFE = frozenset({"task_id", "reporter_seq", "log"})
+TEXTS = {"message": MESSAGE_CHARS, "title": TITLE_CHARS, "unit": UNIT_CHARS}
+OTHERS = frozenset({"abandon_s", "reporter_seq"})
 
 
 class Live:
@@ -194,10 +197,12 @@ def taken(state: TaskState, live: Live, report: Report, *, now: float, at: float
         now: monotonic seconds.
         at: Unix seconds.
     """
-    if not report.keys() - SIGNS_OF_LIFE:
+    if SIGNS_OF_LIFE.issuperset(report):
         return state
     reset = bool(report.get("reset"))
-    steps, stepped = _entered(state.steps, live, report, now)
+    steps, stepped = state.steps, False
+    if "step" in report:
+        steps, stepped = _entered(steps, live, report["step"], now)
     current = report.get("current", 0 if stepped or reset else state.current)
     counted = finite(current + report.get("advance", 0))
     current = state.current if counted is None else counted
@@ -223,8 +228,7 @@ def taken(state: TaskState, live: Live, report: Report, *, now: float, at: float
     )
 
 
-def _entered(steps: Steps, live: Live, report: Report, now: float) -> tuple[Steps, bool]:
-    name = report.get("step")
+def _entered(steps: Steps, live: Live, name: str | None, now: float) -> tuple[Steps, bool]:
     index = steps_of.index_of(steps, name) if name is not None else -1
     if index < 0:
         return steps, False
@@ -235,18 +239,12 @@ def _entered(steps: Steps, live: Live, report: Report, now: float) -> tuple[Step
 
 def _words(report: Report) -> dict[str, Any]:
     words: dict[str, Any] = {}
-    if "message" in report:
-        words["message"] = one_line(report["message"], MESSAGE_CHARS)
-    if "title" in report:
-        words["title"] = one_line(report["title"], TITLE_CHARS)
-    if "unit" in report:
-        words["unit"] = one_line(report["unit"], UNIT_CHARS)
-    if "abandon_s" in report:
-        words["abandon_s"] = report["abandon_s"]
-    if "reporter_seq" in report:
-        words["reporter_seq"] = report["reporter_seq"]
-    if "files" in report:
-        words["files"] = tuple(
-            TaskFile(str(file["name"]), int(file["size_bytes"])) for file in report["files"]
-        )
+    for name, value in report.items():
+        if name in TEXTS:
+            words[name] = one_line(str(value), TEXTS[name])
+        elif name in OTHERS:
+            words[name] = value
+        elif name == "files":
+            files = report["files"]
+            words[name] = tuple(TaskFile(str(f["name"]), int(f["size_bytes"])) for f in files)
     return words

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from msgspec.structs import replace
+
 from socketprogress.core.board import Board
 from socketprogress.core.errors import AlreadyRunning
 from socketprogress.core.intake import Live, awake
 from socketprogress.core.ports import Clock, Lock, Store
 from socketprogress.core.retention import size_bytes
-from socketprogress.core.state import TaskState, replace
+from socketprogress.core.state import TaskState
 from socketprogress.core.steps import Status
 
 __all__ = ["DIRECT", "LEASE_S", "Mirror"]

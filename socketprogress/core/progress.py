@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 __all__ = ["MOST_BEFORE_THE_END", "UNKNOWN", "Left", "Pace", "finite", "forward", "percent"]
 
@@ -19,6 +20,8 @@ def finite(value: Any) -> float | None:
     """
     if value is None or (type(value) is int and value in INTEGERS):
         return value
+    if type(value) is float:
+        return value if math.isfinite(value) else None
     try:
         number = float(value)
     except OverflowError:
@@ -47,8 +50,7 @@ def forward(before: float | None, now: float | None) -> float | None:
     return max(before, now)
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
+class Left(msgspec.Struct, frozen=True):
     """The seconds that are left: about how many, and, where that says more, from when to when."""
 
     eta_s: float | None = None

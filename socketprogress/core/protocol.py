@@ -61,6 +61,8 @@ def check_task_id(value: Any, *, field: str = "task_id") -> str:
 
 def one_line(text: str, most: int) -> str:
     """Return the text on one line, without control characters and lone surrogates, cut to `most`."""
+    if len(text) <= most and text.isascii() and text.isprintable():
+        return text.strip()
     clean = _CONTROL.sub(" ", text[: 4 * most]).strip()
     return clean.encode("utf-8", "replace").decode("utf-8")[:most]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from socketprogress.core import state as states
 from socketprogress.core.errors import AlreadyRunning, StoreError, Unavailable, WireError

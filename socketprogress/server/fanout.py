@@ -17,7 +17,7 @@ from engineio import packet as engineio_packet
 from socketio import packet as socketio_packet
 
 from socketprogress.core.protocol import task_room
-from socketprogress.server.batches import Batches, fitting, message_of, text_of
+from socketprogress.server.batches import Batches, fitting, json_of, message_of, text_of
 from socketprogress.server.flow import Flow, flow_of
 
 __all__ = ["Fanout"]
@@ -61,6 +61,8 @@ class Fanout:
         self._shown_before: dict[str, tuple[str, int]] = {}
         self._batching: set[str] = set()
         self._batches = Batches()
+        # Not where a host has a serializer of its own.
+        self._writes_json = server.packet_class.encode is socketio_packet.Packet.encode
         self._prefix = f"{socketio_packet.EVENT}{'' if namespace == '/' else f'{namespace},'}"
         self.sent = self.conflated = 0
 
@@ -161,7 +163,7 @@ class Fanout:
 
     def batches(self, sid: str) -> None:
         """Note that a client takes the states of several tasks in one event."""
-        if isinstance(self._frame("progress_update", {}).data, str):  # not a serializer of bytes
+        if self._writes_json:
             self._batching.add(sid)
 
     def left(self, sid: str) -> bool:
@@ -242,10 +244,18 @@ class Fanout:
         return iter(self._server.manager.get_participants(self._namespace, room))
 
     def _frame(self, event: str, payload: Payload) -> engineio_packet.Packet:
-        packet = self._server.packet_class(
-            socketio_packet.EVENT, namespace=self._namespace, data=[event, payload], binary=False
-        )
-        return engineio_packet.Packet(engineio_packet.MESSAGE, packet.encode())
+        text = json_of(payload) if self._writes_json else None
+        if text is None:
+            packet = self._server.packet_class(
+                socketio_packet.EVENT,
+                namespace=self._namespace,
+                data=[event, payload],
+                binary=False,
+            )
+            message = packet.encode()
+        else:
+            message = f'{self._prefix}["{event}",{text}]'
+        return engineio_packet.Packet(engineio_packet.MESSAGE, message)
 
     def _send(self, sid: str, eio_sid: str, frame: engineio_packet.Packet) -> None:
         self.sent += 1

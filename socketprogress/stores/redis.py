@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
+
 from socketprogress.core.errors import StoreError
 from socketprogress.core.ports import Threading
 from socketprogress.core.state import TaskState
@@ -41,7 +43,7 @@ LEAVE_S = 0.2
 class RedisStore(WriteBehind):
     """Keeps tasks in Redis, under a prefix, and tells all other processes of them; a `Store`.
 
-    Every changed state is due at once, and the newest of each task goes out 20 times a second: a
+    Every changed state is due at once, and the newest of each task goes out 10 times a second at most: a
     watcher on another server sees it then. What was called back survives whatever Redis itself survives.
 
     Args:
@@ -63,7 +65,7 @@ class RedisStore(WriteBehind):
 
     save_every_s = 0.0
     is_shared = True
-    linger_s = 0.05
+    rest_s = 0.1
     hanging_s = 2.0
     stop_s = 2.0
 
@@ -248,56 +250,63 @@ class RedisStore(WriteBehind):
         ]
         deleted = list(batch.deleted)
         for states, logs in _parts(batch):
-            args = [self.origin, len(deleted), *deleted, *states, *logs, len(meta) // 2, *meta]
-            for blob in self._script(keys=[self.place.prefix], args=args):
+            told = msgspec.msgpack.encode([self.origin, deleted, states, logs])
+            for blob in self._script(keys=[self.place.prefix], args=[told, *meta]):
                 self.on_refused(codec.decode_state(blob))
             deleted, meta = [], []
 
 
 def _parts(batch: Backlog) -> Iterator[tuple[list[Any], list[Any]]]:
-    """Yield a backlog's states and logs as the script's arguments, so many as go at once.
+    """Yield a backlog's states and logs as the script takes them, so many as go at once.
 
     A task's log goes with its state.
     """
-    states: list[Any] = [0]
-    logs: list[Any] = [0]
+    states: list[Any] = []
+    logs: list[Any] = []
     size = 0
     for task_id in dict.fromkeys((*batch.states, *batch.logs)):
-        chunks = batch.chunks(task_id)
-        size += sum(chunk.size_bytes for chunk in chunks)
         if task_id in batch.states:
-            item = _state_args(batch.states[task_id])
+            item = _told(batch.states[task_id])
             size += len(item[-1])
-            states += item
-            states[0] += 1
-        if chunks:
-            logs += [task_id, len(chunks), *(arg for chunk in chunks for arg in _chunk_args(chunk))]
-            logs[0] += 1
-        if states[0] >= STATES_A_CALL or size > BYTES_A_CALL:
+            states.append(item)
+        if task_id in batch.logs:
+            chunks = batch.chunks(task_id)
+            size += sum(chunk.size_bytes for chunk in chunks)
+            logs.append([task_id, [_told_lines(chunk) for chunk in chunks]])
+        if len(states) >= STATES_A_CALL or size > BYTES_A_CALL:
             yield states, logs
-            states, logs, size = [0], [0], 0
-    if size or states[0] or logs[0] or batch.deleted or batch.meta:
+            states, logs, size = [], [], 0
+    if states or logs or batch.deleted or batch.meta:
         yield states, logs
 
 
-def _state_args(state: TaskState) -> list[Any]:
+def _told(state: TaskState) -> list[Any]:
     blob = codec.encode_state(state)
-    # Who wants a large one fetches it: the feed is memory.
-    told = f'"{state.task_id}"' if len(blob) > TOLD_BYTES else ""
     return [
         state.task_id,
-        state.name.encode("utf-8", "surrogatepass"),
-        int(state.ended),
-        state.term,
-        state.epoch.encode("utf-8", "surrogatepass"),
-        state.seq,
-        told,
-        blob,
+        _sound(state.name),
+        "1" if state.ended else "0",
+        str(state.term),
+        _sound(state.epoch),
+        str(state.seq),
+        # Who wants a large one fetches it: the feed is memory.
+        f'"{state.task_id}"' if len(blob) > TOLD_BYTES else "",
+        blob.decode(),
     ]
 
 
-def _chunk_args(chunk: Chunk) -> list[Any]:
-    return [chunk.offset, len(chunk.lines), chunk.size_bytes, codec.encode_lines(chunk.lines)]
+def _sound(text: str) -> str:
+    """Return a text that UTF-8 can say; the state has it as it is."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _told_lines(chunk: Chunk) -> list[Any]:
+    return [
+        chunk.offset,
+        len(chunk.lines),
+        chunk.size_bytes,
+        codec.encode_lines(chunk.lines).decode(),
+    ]
 
 
 def _chunk(text: bytes) -> Chunk:

@@ -15,21 +15,18 @@ FEED_S = 15.0
 """How long the feed remembers: who is further behind reads everything again."""
 
 WRITE = f"""
-local prefix, at, fed, gone, lines, refused = KEYS[1], 0, {{}}, {{}}, {{}}, {{}}
-local function nextarg() at = at + 1 return ARGV[at] end
-local origin = nextarg()
+local prefix, gone, fed, lines, refused = KEYS[1], {{}}, {{}}, {{}}, {{}}
+local origin, deleted, states, logs = unpack(cmsgpack.unpack(ARGV[1]))
 
-for _ = 1, tonumber(nextarg()) do
-  local id = nextarg()
+for _, id in ipairs(deleted) do
   redis.call('DEL', prefix .. 'task:' .. id, prefix .. 'log:' .. id)
   redis.call('ZREM', prefix .. 'tasks', id)
   redis.call('HDEL', prefix .. 'logs', id)
   gone[#gone + 1] = '"' .. id .. '"'
 end
 
-for _ = 1, tonumber(nextarg()) do
-  local id, name, ended = nextarg(), nextarg(), nextarg()
-  local term, epoch, seq, told, state = nextarg(), nextarg(), nextarg(), nextarg(), nextarg()
+for _, one in ipairs(states) do
+  local id, name, ended, term, epoch, seq, told, state = unpack(one)
   local key, accepted = prefix .. 'task:' .. id, true
   local old = redis.call('HMGET', key, 'ended', 'term', 'epoch', 'seq')
   if old[1] then
@@ -52,19 +49,18 @@ for _ = 1, tonumber(nextarg()) do
   end
 end
 
-for _ = 1, tonumber(nextarg()) do
-  local id = nextarg()
+for _, one in ipairs(logs) do
+  local id, chunks = unpack(one)
   local key = prefix .. 'log:' .. id
   local told = redis.call('HGET', prefix .. 'logs', id) or '0:0:0'
   local stop, count, size = told:match('(%d+):(%d+):(%d+)')
   stop, count, size = tonumber(stop), tonumber(count), tonumber(size)
-  local chunks = tonumber(nextarg())
-  for number = 1, chunks do
-    local first, many, bytes, text = tonumber(nextarg()), tonumber(nextarg()), tonumber(nextarg()), nextarg()
+  for number, chunk in ipairs(chunks) do
+    local first, many, bytes, text = unpack(chunk)
     if first + many > stop then
       redis.call('RPUSH', key, first .. ':' .. many .. ':' .. bytes .. ':' .. text)
       stop, count, size = first + many, count + many, size + bytes
-      if number == chunks then lines[#lines + 1] = '["' .. id .. '",' .. first .. ',' .. text .. ']' end
+      if number == #chunks then lines[#lines + 1] = '["' .. id .. '",' .. first .. ',' .. text .. ']' end
     end
   end
   while count > {MOST_LINES} or size > {MOST_BYTES} do
@@ -74,8 +70,8 @@ for _ = 1, tonumber(nextarg()) do
   redis.call('HSET', prefix .. 'logs', id, stop .. ':' .. count .. ':' .. size)
 end
 
-for _ = 1, tonumber(nextarg()) do
-  redis.call('HSET', prefix .. 'meta', nextarg(), nextarg())
+for at = 2, #ARGV, 2 do
+  redis.call('HSET', prefix .. 'meta', ARGV[at], ARGV[at + 1])
 end
 
 if #fed + #gone + #lines > 0 then
@@ -90,6 +86,7 @@ return refused
 """
 """Writes deletions, states, log chunks and small values, and tells all other processes of them.
 
+All but the small values is one argument, in MessagePack: for many small ones the driver takes several times as long.
 A state is refused, and the stored one returned, if the stored one has ended or a later term has it. One
 that is older than what the same process has stored is what a broken connection delivered late.
 """

@@ -7,12 +7,12 @@ import secrets
 import string
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import fields, replace
 
 from socketprogress.core.errors import StoreError
 from socketprogress.core.ports import Store

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import fields
 
 from socketprogress.core import protocol
 from socketprogress.core.state import Status, Step, TaskError, TaskFile, TaskState

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from socketprogress.core.hub import Hub
 from socketprogress.core.protocol import STATUSES

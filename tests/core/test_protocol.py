@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 import json
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from socketprogress.core import errors, protocol
 from socketprogress.core.protocol import (

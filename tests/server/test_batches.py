@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from slowlink import SlowLink
 from swarm import Swarm
 from watchers import WAIT_S
 
 from socketprogress import Client
-from socketprogress.server.batches import fitting, message_of, text_of
+from socketprogress.server.batches import fitting, json_of, message_of, text_of
 
 MANY = 60
 ROUNDS = 20
@@ -135,6 +138,29 @@ def test_a_batch_holds_what_fits_and_one_state_at_least() -> None:
     assert fitting(texts, 95) == ["a", "b"]
     assert fitting(texts, 10) == ["a"]
     assert fitting({}, 10) == []
+
+
+SAID = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(codec="ascii")),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(codec="ascii")), inner),
+)
+
+
+@given(payload=st.dictionaries(st.text(st.characters(codec="ascii")), SAID))
+def test_a_payload_in_json_says_what_the_standard_library_says(payload: dict[str, Any]) -> None:
+    text = json_of(payload)
+
+    assert text is not None
+    assert json.loads(text) == json.loads(json.dumps(payload))
+
+
+@pytest.mark.parametrize("odd", ["größer", "\ud800", {"a": object()}])
+def test_what_is_no_plain_ascii_is_left_to_the_standard_library(odd: object) -> None:
+    assert json_of({"message": odd}) is None
 
 
 @pytest.mark.parametrize("prefix", ["2", "2/socketprogress,"])
