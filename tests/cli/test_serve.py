@@ -15,6 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from socketprogress import Client
+
 Start = Callable[..., Any]
 
 
@@ -127,6 +131,28 @@ def test_stdout_is_one_line_and_the_word_serve_may_be_left_out(tmp_path: Path) -
         process.terminate()
         assert process.stdout.read() == ""
         assert process.wait(timeout=10) == 0
+
+
+@pytest.mark.parametrize("mode", ["eventlet", "threading"])
+def test_modules_in_the_folder_that_it_is_started_in_are_not_its_own(
+    mode: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "scripts"
+    folder.mkdir()
+    for name in ("code", "json", "queue", "secrets", "select", "sqlite3", "flask", "msgspec"):
+        (folder / f"{name}.py").write_text("raise SystemExit('not meant for the server')\n")
+    command = [sys.executable, "-m", "socketprogress", "--port", "0", "--root", str(folder)]
+    command += ["--data", str(tmp_path / "data"), "--async-mode", mode, "--no-token"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder) as process:
+        assert process.stdout is not None
+        try:
+            with Client(process.stdout.readline().split()[-1]) as client:
+                result = client.start("checksum").result(timeout=60)
+        finally:
+            process.terminate()
+
+    assert process.returncode == 0
+    assert result["files"] == 8
 
 
 def test_a_port_in_use_is_said_in_one_line(server: Start, any_mode: str, tmp_path: Path) -> None:
