@@ -18,7 +18,7 @@ from socketprogress.core.ports import Job, Outcome
 from socketprogress.core.registry import Definition, Registry
 from socketprogress.core.reporter import Reporter
 from socketprogress.core.state import TaskError
-from socketprogress.core.steps import Status
+from socketprogress.core.status import Status
 from socketprogress.executors.body import Body, timed_out
 
 __all__ = ["GRACE_S", "celery_name", "definition_named", "described", "offer", "registry_of"]

@@ -14,7 +14,7 @@ from typing import Generic, Self, TypeVar
 
 from socketprogress.client.channel import Channel, State
 from socketprogress.core import errors
-from socketprogress.core.steps import TERMINAL
+from socketprogress.core.status import TERMINAL
 
 __all__ = ["OUTAGE_S", "Feed", "OnOutage", "Watch"]
 

@@ -16,7 +16,7 @@ from socketprogress.client.channel import State
 from socketprogress.client.connect import Connection
 from socketprogress.client.feed import OUTAGE_S, OnOutage, Watch
 from socketprogress.core.errors import ConfigurationError, TaskCancelled, TaskFailure
-from socketprogress.core.steps import TERMINAL
+from socketprogress.core.status import TERMINAL
 
 __all__ = ["Client", "Pages", "Task", "TaskView"]
 

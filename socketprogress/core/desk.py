@@ -11,7 +11,8 @@ from socketprogress.core.mirror import LEASE_S
 from socketprogress.core.ports import Report
 from socketprogress.core.reports import LONGEST_LEASE_S, SOURCES, OpenRequest
 from socketprogress.core.state import TaskState
-from socketprogress.core.steps import Status, Steps, index_of
+from socketprogress.core.status import Status
+from socketprogress.core.steps import Steps, index_of
 
 __all__ = ["Desk", "check_step"]
 

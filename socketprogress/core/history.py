@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from socketprogress.core.progress import UNKNOWN, Left
 from socketprogress.core.state import TaskState
-from socketprogress.core.steps import Status
+from socketprogress.core.status import Status
 
 __all__ = ["History", "Usual", "usual"]
 

@@ -21,7 +21,7 @@ from socketprogress.core.mirror import Mirror
 from socketprogress.core.ports import Clock, Lock, Report, Store
 from socketprogress.core.retention import Retention, size_bytes, surplus
 from socketprogress.core.state import TERMINAL, TaskError, TaskFile, TaskState
-from socketprogress.core.steps import Status
+from socketprogress.core.status import Status
 
 __all__ = ["LOG_LINES_WAITING", "Changes", "Filter", "Hub", "Page"]
 

@@ -13,7 +13,8 @@ from socketprogress.core.ports import Report
 from socketprogress.core.progress import UNKNOWN, Pace, finite
 from socketprogress.core.protocol import one_line
 from socketprogress.core.state import TaskFile, TaskState
-from socketprogress.core.steps import Status, Steps
+from socketprogress.core.status import Status
+from socketprogress.core.steps import Steps
 
 __all__ = ["MESSAGE_CHARS", "TITLE_CHARS", "Live", "awake", "begun", "taken"]
 

@@ -17,7 +17,7 @@ from socketprogress.core.intake import Live, awake
 from socketprogress.core.ports import Clock, Lock, Store
 from socketprogress.core.retention import size_bytes
 from socketprogress.core.state import TaskState
-from socketprogress.core.steps import Status
+from socketprogress.core.status import Status
 
 __all__ = ["DIRECT", "LEASE_S", "Mirror"]
 

@@ -7,10 +7,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
-from socketprogress.core.state import TaskError, TaskState
-from socketprogress.core.steps import Status
+if TYPE_CHECKING:  # who reports needs no states, nor what they are made of
+    from socketprogress.core.state import TaskError, TaskState
+    from socketprogress.core.status import Status
 
 __all__ = [
     "Clock",

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
-
-import msgspec
+from typing import Any, NamedTuple
 
 __all__ = ["MOST_BEFORE_THE_END", "UNKNOWN", "Left", "Pace", "finite", "forward", "percent"]
 
@@ -50,7 +48,7 @@ def forward(before: float | None, now: float | None) -> float | None:
     return max(before, now)
 
 
-class Left(msgspec.Struct, frozen=True):
+class Left(NamedTuple):
     """The seconds that are left: about how many, and, where that says more, from when to when."""
 
     eta_s: float | None = None

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from socketprogress.core.errors import InvalidPayload
-from socketprogress.core.state import TaskState
-from socketprogress.core.steps import Status, Step
+from socketprogress.core.status import Status
+
+if TYPE_CHECKING:
+    from socketprogress.core.state import TaskState
+    from socketprogress.core.steps import Step
 
 __all__ = [
     "EVENTS",

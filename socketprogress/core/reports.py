@@ -13,7 +13,8 @@ from socketprogress.core.fields import Limits, fields_of, tags_of, text_of
 from socketprogress.core.ports import Report
 from socketprogress.core.protocol import check_task_id, one_line
 from socketprogress.core.state import TASK_ERROR_CODES
-from socketprogress.core.steps import MOST_WEIGHT, TERMINAL, Status, Steps, make
+from socketprogress.core.status import TERMINAL, Status
+from socketprogress.core.steps import MOST_WEIGHT, Steps, make
 
 __all__ = [
     "LONGEST_LEASE_S",

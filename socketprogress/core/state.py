@@ -15,7 +15,8 @@ from msgspec.structs import replace
 from socketprogress.core import steps as steps_of
 from socketprogress.core.errors import ConfigurationError, NotCancellable, TaskEnded
 from socketprogress.core.progress import forward
-from socketprogress.core.steps import TERMINAL, Status, Step
+from socketprogress.core.status import TERMINAL, Status
+from socketprogress.core.steps import Step
 
 __all__ = [
     "TASK_ERROR_CODES",

@@ -1,8 +1,7 @@
-"""The status words and the weighted steps of a task."""
+"""The weighted steps of a task."""
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -10,22 +9,9 @@ from msgspec.structs import replace
 
 from socketprogress.core.errors import ConfigurationError
 from socketprogress.core.progress import percent
+from socketprogress.core.status import Status
 
-__all__ = ["TERMINAL", "Status", "Step", "close", "count", "enter", "make", "overall"]
-
-
-class Status(enum.StrEnum):
-    """What a task or a step is; the value is the word on the wire."""
-
-    QUEUED = "queued"
-    IN_PROGRESS = "in_progress"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    LOST = "lost"
-
-
-TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
+__all__ = ["Step", "close", "count", "enter", "make", "overall"]
 
 
 class Step(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from socketprogress.core.errors import Cancelled, TaskFailure
 from socketprogress.core.ports import Job, Outcome
 from socketprogress.core.reporter import Reporter
 from socketprogress.core.state import TASK_ERROR_CODES, TaskError
-from socketprogress.core.steps import Status
+from socketprogress.core.status import Status
 from socketprogress.executors.results import NotJSON, describe, plain, trace
 
 __all__ = ["Body", "timed_out"]

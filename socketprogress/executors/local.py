@@ -10,7 +10,7 @@ from typing import Any
 
 from socketprogress.core.ports import JobEvents, Outcome, Report, Threading
 from socketprogress.core.reporter import Sampler
-from socketprogress.core.steps import Status
+from socketprogress.core.status import Status
 from socketprogress.executors.body import Body
 from socketprogress.executors.results import condense, describe
 

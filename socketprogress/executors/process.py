@@ -10,7 +10,7 @@ from typing import Any
 
 from socketprogress.core.ports import Job, JobEvents, Outcome, Running, Threading
 from socketprogress.core.state import TaskError
-from socketprogress.core.steps import Status
+from socketprogress.core.status import Status
 from socketprogress.executors.agenda import Agenda
 from socketprogress.executors.child import Child
 from socketprogress.executors.processrun import CANCELLED, ProcessRun, WorkerHandle

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from socketprogress.core.ports import Job, JobEvents, Outcome
-from socketprogress.core.steps import Status
+from socketprogress.core.status import Status
 from socketprogress.executors.agenda import Agenda, Appointment
 from socketprogress.executors.body import timed_out
 from socketprogress.executors.child import Child

@@ -13,7 +13,7 @@ from typing import Any
 from socketprogress.core.errors import Cancelled
 from socketprogress.core.ports import Job, JobEvents, Outcome, Running, Threading
 from socketprogress.core.state import TaskError
-from socketprogress.core.steps import Status
+from socketprogress.core.status import Status
 from socketprogress.executors.agenda import Agenda
 from socketprogress.executors.body import Body, timed_out
 from socketprogress.executors.local import CANCELLED, LocalRun, LocalRuns

@@ -13,7 +13,7 @@ from typing import Any
 
 from socketprogress.core.ports import Job, Outcome
 from socketprogress.core.state import TaskError
-from socketprogress.core.steps import Status
+from socketprogress.core.status import Status
 
 __all__ = [
     "COMMANDS",

@@ -13,7 +13,7 @@ from socketprogress.core import state as states
 from socketprogress.core.errors import AlreadyRunning, StoreError, Unavailable, WireError
 from socketprogress.core.hub import Hub
 from socketprogress.core.state import TaskError, TaskState
-from socketprogress.core.steps import Status
+from socketprogress.core.status import Status
 from socketprogress.server.runtime import Runtime
 from socketprogress.stores.redis_member import Member
 

@@ -10,7 +10,7 @@ from socketprogress.core.errors import WireError
 from socketprogress.core.hub import Changes, Hub
 from socketprogress.core.ports import Report
 from socketprogress.core.state import TaskState
-from socketprogress.core.steps import Status
+from socketprogress.core.status import Status
 
 __all__ = ["Gathering"]
 

@@ -10,7 +10,7 @@ from socketprogress.core.hub import Hub
 from socketprogress.core.ports import Executor, Job, Outcome
 from socketprogress.core.registry import Definition
 from socketprogress.core.state import TaskState
-from socketprogress.core.steps import Status
+from socketprogress.core.status import Status
 from socketprogress.server.runtime import Runtime
 from socketprogress.server.supervisor import Supervisor
 from socketprogress.server.uploadplan import COMPLETE

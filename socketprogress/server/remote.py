@@ -11,7 +11,7 @@ from socketprogress.core.errors import ConfigurationError, TaskEnded, Unavailabl
 from socketprogress.core.hub import Hub
 from socketprogress.core.ports import Dispatcher, Job
 from socketprogress.core.state import TaskError, TaskState
-from socketprogress.core.steps import Status
+from socketprogress.core.status import Status
 from socketprogress.server.runtime import Runtime
 
 __all__ = ["Remote", "dispatcher_of"]

@@ -9,7 +9,7 @@ from socketprogress.core.errors import WireError
 from socketprogress.core.ports import Report
 from socketprogress.core.reports import OpenRequest, report_request
 from socketprogress.core.state import TaskState
-from socketprogress.core.steps import Status
+from socketprogress.core.status import Status
 from socketprogress.server.fanout import Fanout
 from socketprogress.server.principals import Principal
 from socketprogress.server.reporting import Refused

@@ -23,7 +23,8 @@ from socketprogress.core.ports import Dispatcher, Executor, Job, LogPage
 from socketprogress.core.protocol import check_task_id, one_line
 from socketprogress.core.registry import Definition, Registry
 from socketprogress.core.state import TaskError, TaskState
-from socketprogress.core.steps import Status, make
+from socketprogress.core.status import Status
+from socketprogress.core.steps import make
 from socketprogress.server.handover import HandedOver, args_for
 from socketprogress.server.metrics import Metric, Metrics
 from socketprogress.server.permits import Permits

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from socketprogress.core.hub import Changes
 from socketprogress.core.protocol import snapshot
 from socketprogress.core.state import TaskState
-from socketprogress.core.steps import Status
+from socketprogress.core.status import Status
 from socketprogress.server.runtime import Runtime
 from socketprogress.signals import task_finished, task_started, task_updated
 

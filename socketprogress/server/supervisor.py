@@ -9,7 +9,7 @@ from socketprogress.core.errors import TaskEnded, UnknownTask
 from socketprogress.core.hub import Hub
 from socketprogress.core.ports import Executor, Job, Outcome, Report, Running
 from socketprogress.core.state import TaskError
-from socketprogress.core.steps import Status
+from socketprogress.core.status import Status
 from socketprogress.server.runtime import Runtime
 
 __all__ = ["Supervisor"]

@@ -15,7 +15,7 @@ from socketprogress.core.hub import Hub
 from socketprogress.core.ports import Clock
 from socketprogress.core.protocol import one_line
 from socketprogress.core.state import TaskError, TaskState
-from socketprogress.core.steps import Status
+from socketprogress.core.status import Status
 from socketprogress.server.runtime import Runtime
 
 __all__ = ["Undertaker", "born"]

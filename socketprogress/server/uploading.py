@@ -14,7 +14,8 @@ from socketprogress.core.errors import Unavailable, WireError
 from socketprogress.core.hub import Hub
 from socketprogress.core.registry import Definition, Registry
 from socketprogress.core.state import TaskError, TaskFile, TaskState
-from socketprogress.core.steps import Status, count, enter, make
+from socketprogress.core.status import Status
+from socketprogress.core.steps import count, enter, make
 from socketprogress.server.filenames import safe_name
 from socketprogress.server.incoming import IncomingFile, Superseded
 from socketprogress.server.payloads import StartRequest

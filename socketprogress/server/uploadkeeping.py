@@ -11,7 +11,7 @@ from typing import Any
 from socketprogress.core.errors import WireError
 from socketprogress.core.hub import Hub
 from socketprogress.core.state import TaskError
-from socketprogress.core.steps import Status
+from socketprogress.core.status import Status
 from socketprogress.server.filenames import safe_name
 from socketprogress.server.incoming import IncomingFile
 from socketprogress.server.payloads import StartRequest

@@ -30,21 +30,29 @@ export function enableActions(root, connection, handlers) {
   root.addEventListener("submit", (event) => {
     const form = /** @type {HTMLFormElement} */ (event.target);
     const action = form.dataset.action;
-    const id = /** @type {HTMLElement | null} */ (form.closest("[data-task-id]"))?.dataset.taskId;
+    const place = /** @type {HTMLElement | null} */ (form.closest("[data-task-id]"));
+    const id = place?.dataset.taskId;
     if (id === undefined || (action !== "cancel" && action !== "retry")) return;
     event.preventDefault();
     const dim = form.querySelector("button")?.getAttribute("aria-disabled") === "true";
     if (action === "cancel" && dim) return;
     alertUser("");
-    if (action === "cancel") askToCancel(id, connection, handlers);
+    // Before the first state is there, the page says its title itself.
+    const shown = place?.querySelector('[data-part="title"]')?.textContent ?? id;
+    if (action === "cancel") askToCancel(id, shown, connection, handlers);
     else void retry(id, connection, handlers);
   });
 }
 
-/** @param {string} id @param {Connection} connection @param {Handlers} handlers */
-function askToCancel(id, connection, handlers) {
+/**
+ * @param {string} id
+ * @param {string} shown its title as it stands on the page
+ * @param {Connection} connection
+ * @param {Handlers} handlers
+ */
+function askToCancel(id, shown, connection, handlers) {
   const dialog = /** @type {HTMLDialogElement} */ (byId("cancel-dialog"));
-  byId("cancel-task").textContent = handlers.taskOf(id)?.title ?? id;
+  byId("cancel-task").textContent = handlers.taskOf(id)?.title ?? shown;
   confirmed = () => void cancel(id, connection, handlers);
   dialog.showModal();
 }

@@ -199,6 +199,20 @@ def test_result_files_and_steps_are_there_when_it_ends_and_when_it_is_loaded(
         page.reload()
 
 
+def test_cancelling_names_the_task_before_anything_has_come(visitor: Any, web: Any) -> None:
+    puppet = web.puppet("Not heard of yet")
+    context = visitor.context()
+    context.route_web_socket("**/socket.io/**", lambda _socket: None)  # which never answers
+    page = context.new_page()
+    page.goto(puppet.url)
+
+    page.get_by_role("button", name="Cancel").click()
+
+    dialog = page.get_by_role("dialog", name="Cancel this task?")
+    expect(dialog).to_contain_text("Not heard of yet")
+    puppet.ends()
+
+
 def test_an_unknown_total_is_an_indeterminate_bar(visitor: Any, web: Any) -> None:
     puppet = web.puppet("Who knows")
     puppet.does(current=3, unit="file", message="looking")

@@ -24,7 +24,7 @@ from socketprogress.celery.offering import celery_name, registry_of
 from socketprogress.core.errors import ConfigurationError, Unavailable
 from socketprogress.core.fields import Bounds
 from socketprogress.core.reports import open_request, report_request
-from socketprogress.core.steps import Status
+from socketprogress.core.status import Status
 from socketprogress.server.remote import MOST_STUCK, dispatcher_of
 from tests.celery.conftest import HERE, WAIT_S, Shop, wait_until
 from tests.conftest import environment, run_cli

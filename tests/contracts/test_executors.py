@@ -13,7 +13,7 @@ import pytest
 
 from socketprogress.core.ports import Executor, Outcome
 from socketprogress.core.state import TaskError
-from socketprogress.core.steps import Status
+from socketprogress.core.status import Status
 from socketprogress.executors.hub import HubExecutor
 from socketprogress.executors.process import ProcessExecutor
 from socketprogress.executors.thread import ThreadExecutor

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from socketprogress.core import steps as steps_of
 from socketprogress.core.errors import ConfigurationError
-from socketprogress.core.steps import Status, Step
+from socketprogress.core.status import Status
+from socketprogress.core.steps import Step
 
 weights = st.lists(st.floats(1e-6, 1e9), min_size=1, max_size=6)
 percents = st.floats(0, 100).map(lambda share: math.floor(share * 100) / 100)

@@ -14,7 +14,7 @@ import pytest
 
 from socketprogress import Reporter
 from socketprogress.core.ports import Job, Outcome
-from socketprogress.core.steps import Status
+from socketprogress.core.status import Status
 from socketprogress.executors.hub import HubExecutor
 
 shared = runpy.run_path(str(Path(__file__).with_name("recorder.py")))

@@ -16,7 +16,7 @@ import pytest
 
 from socketprogress.core.ports import Job, Outcome
 from socketprogress.core.state import TaskError
-from socketprogress.core.steps import Status
+from socketprogress.core.status import Status
 from socketprogress.executors.process import ProcessExecutor
 
 shared = runpy.run_path(str(Path(__file__).with_name("recorder.py")))

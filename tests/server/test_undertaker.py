@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from socketprogress.core.steps import Status
+from socketprogress.core.status import Status
 from socketprogress.server.runtime import ThreadingRuntime
 from socketprogress.server.undertaker import Undertaker
 from tests.core.bench import Bench
