@@ -34,9 +34,8 @@ def main() -> None:
 
     def work(number: int) -> None:
         task_id, last = f"task-{number}", round(given.hz * given.seconds)
-        began = (
-            time.monotonic() + number / given.tasks / given.hz
-        )  # as tasks that were started one by one
+        # As if they had been started one by one.
+        began = time.monotonic() + number / given.tasks / given.hz
         for step in range(1, last + 1):
             socketio.sleep(max(began + step / given.hz - time.monotonic(), 0))
             socketio.emit("progress_update", _update(task_id, step, last), to=task_id)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
+# For a checker it is true; at run time the first to import `typing` is who needs it.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from socketprogress.client.reporter import Reporter
     from socketprogress.client.tqdm import tqdm, trange
     from socketprogress.client.track import track

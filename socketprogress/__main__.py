@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 
 if __name__ == "__main__" and not sys.flags.safe_path:
     # `-m` looks for modules in the current folder first: a `code.py` that lies there is not meant for us.
-    with contextlib.suppress(OSError):  # the folder is gone
-        if sys.path[0] == os.getcwd():  # noqa: PTH109 - as Python itself wrote it
-            del sys.path[0]
+    try:
+        here = os.getcwd()  # noqa: PTH109 - as Python itself wrote it
+    except OSError:  # the folder is gone
+        here = ""
+    if sys.path[0] == here:
+        del sys.path[0]
 
 from socketprogress.cli.main import main
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import fields
 
 from socketprogress.core.errors import Forbidden, InvalidPayload, TaskEnded
 from socketprogress.core.hub import Hub
@@ -41,12 +41,11 @@ class Desk:
         Raises:
             Forbidden: the id is that of a task which a server runs itself.
         """
-        fields = asdict(wanted)
-        fields["steps"] = wanted.steps
-        fields["unit"] = wanted.unit or "it"
-        fields["lease_s"] = wanted.lease_s or (LONGEST_LEASE_S if wanted.gathers else LEASE_S)
-        title, name, queued = fields.pop("title"), fields.pop("name"), fields.pop("queued")
-        state, is_new = self._hub.create(name, title=title or name, **fields)
+        given = {field.name: getattr(wanted, field.name) for field in fields(wanted)}
+        given["unit"] = wanted.unit or "it"
+        given["lease_s"] = wanted.lease_s or (LONGEST_LEASE_S if wanted.gathers else LEASE_S)
+        title, name, queued = given.pop("title"), given.pop("name"), given.pop("queued")
+        state, is_new = self._hub.create(name, title=title or name, **given)
         _own(state)
         if queued:  # who only says that it waits does not speak for it
             return state, is_new

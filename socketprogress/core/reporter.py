@@ -33,6 +33,7 @@ MOST_OF_A_CORE = 0.025
 SLOWEST_S = 0.25
 LINES_A_SAMPLE = 500
 LINE_CHARS = 2_000
+NOT_SENT = object()
 NO_LENGTH = (AttributeError, NotImplementedError, OverflowError, TypeError)
 
 
@@ -96,8 +97,10 @@ class Reporter:
         self.cancel_requested = False
         self._steps = tuple(steps)
         self._output_dir = output_dir
+        # What is sent is plain, so that what is the very same object need not be sent again.
         self._sent: dict[str, Any] = {"current": 0, "total": None, "message": ""}
-        self._sent |= {"unit": unit, "title": self.title}
+        texts: dict[str, Any] = {"unit": unit, "title": self.title}
+        self._sent |= {k: text if isinstance(text, str) else NOT_SENT for k, text in texts.items()}
         self._unreadable: set[str] = set()
         self._pending: deque[Report] = deque()
         self._lines: deque[str] = deque(maxlen=LINES_A_SAMPLE)

@@ -34,7 +34,6 @@ __all__ = [
     "lose",
     "queue",
     "regain",
-    "replace",
     "request_cancel",
 ]
 

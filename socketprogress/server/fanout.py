@@ -9,6 +9,7 @@ meanwhile it hears how far it is, and asks for what it has missed.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -61,8 +62,10 @@ class Fanout:
         self._shown_before: dict[str, tuple[str, int]] = {}
         self._batching: set[str] = set()
         self._batches = Batches()
-        # Not where a host has a serializer of its own.
-        self._writes_json = server.packet_class.encode is socketio_packet.Packet.encode
+        # Not where a host has a serializer, or a JSON, of its own.
+        packets = server.packet_class
+        self._takes_text = packets.encode is socketio_packet.Packet.encode
+        self._writes_json = self._takes_text and packets.json.dumps is json.dumps
         self._prefix = f"{socketio_packet.EVENT}{'' if namespace == '/' else f'{namespace},'}"
         self.sent = self.conflated = 0
 
@@ -163,7 +166,7 @@ class Fanout:
 
     def batches(self, sid: str) -> None:
         """Note that a client takes the states of several tasks in one event."""
-        if self._writes_json:
+        if self._takes_text:
             self._batching.add(sid)
 
     def left(self, sid: str) -> bool:

@@ -58,8 +58,9 @@ def load_named(registry: Registry, settings: Settings) -> None:
 def _load(registry: Registry, source: str) -> None:
     path = Path(source)
     is_file = path.suffix == ".py" or os.sep in source
+    _see_this_folder(first=not is_file)
     try:
-        module = _from_file(path) if is_file else _from_name(source)
+        module = _from_file(path) if is_file else importlib.import_module(source)
     except ConfigurationError:
         raise
     except BaseException as exc:
@@ -75,11 +76,16 @@ def _load(registry: Registry, source: str) -> None:
         )
 
 
-def _from_name(name: str) -> ModuleType:
+def _see_this_folder(*, first: bool) -> None:
+    """Let tasks import what lies in the folder that the server is started in.
+
+    Only a module that is named comes from there whatever else has its name.
+    """
     here = str(Path.cwd())
-    if here not in sys.path and "" not in sys.path:
+    if first and sys.path[0] not in {here, ""}:
         sys.path.insert(0, here)
-    return importlib.import_module(name)
+    elif here not in sys.path and "" not in sys.path:
+        sys.path.append(here)
 
 
 def _from_file(path: Path) -> ModuleType:

@@ -43,8 +43,9 @@ LEAVE_S = 0.2
 class RedisStore(WriteBehind):
     """Keeps tasks in Redis, under a prefix, and tells all other processes of them; a `Store`.
 
-    Every changed state is due at once, and the newest of each task goes out 10 times a second at most: a
-    watcher on another server sees it then. What was called back survives whatever Redis itself survives.
+    Every changed state is due at once, and the newest of each task goes out 10 times a second, and
+    whenever somebody waits for a writing: a watcher on another server sees it then. What was called
+    back survives whatever Redis itself survives.
 
     Args:
         url: ``redis://user:password@host:port/db?prefix=…`` or ``rediss://…``.
@@ -281,6 +282,7 @@ def _parts(batch: Backlog) -> Iterator[tuple[list[Any], list[Any]]]:
 
 
 def _told(state: TaskState) -> list[Any]:
+    """Return a state as the script takes it: in texts alone, as Lua's MessagePack knows no bytes."""
     blob = codec.encode_state(state)
     return [
         state.task_id,

@@ -34,6 +34,16 @@ def _get(url: str, token: str | None = None) -> int:
             return exc.code
 
 
+def result_of(process: subprocess.Popen[str], task: str) -> Any:
+    """Have a server run a task and stop, and return the task's result."""
+    assert process.stdout is not None
+    try:
+        with Client(process.stdout.readline().split()[-1]) as client:
+            return client.start(task).result(timeout=60)
+    finally:
+        process.terminate()
+
+
 def test_every_async_mode_starts_answers_and_stops_cleanly(server: Start, any_mode: str) -> None:
     running = server(mode=any_mode)
 
@@ -143,16 +153,36 @@ def test_modules_in_the_folder_that_it_is_started_in_are_not_its_own(
         (folder / f"{name}.py").write_text("raise SystemExit('not meant for the server')\n")
     command = [sys.executable, "-m", "socketprogress", "--port", "0", "--root", str(folder)]
     command += ["--data", str(tmp_path / "data"), "--async-mode", mode, "--no-token"]
+
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder) as process:
-        assert process.stdout is not None
-        try:
-            with Client(process.stdout.readline().split()[-1]) as client:
-                result = client.start("checksum").result(timeout=60)
-        finally:
-            process.terminate()
+        assert result_of(process, "checksum")["files"] == 8
 
     assert process.returncode == 0
-    assert result["files"] == 8
+
+
+@pytest.mark.parametrize("script", [False, True], ids=["module", "script"])
+@pytest.mark.parametrize("tasks", ["jobs/own.py", "jobs.own"])
+def test_tasks_find_modules_in_the_folder_that_the_server_is_started_in(
+    tasks: str, script: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "helpers.py").write_text("ANSWER = 42\n")
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs" / "own.py").write_text(
+        "import helpers\nfrom socketprogress import task\n"
+        "@task\ndef own() -> int:\n    import helpers\n    return helpers.ANSWER\n"
+    )
+    python = Path(sys.executable)
+    command = (
+        [str(python.with_name("socketprogress"))]
+        if script
+        else [str(python), "-m", "socketprogress"]
+    )
+    command += ["--port", "0", "--no-token", "--data", str(tmp_path / "data"), "--tasks", tasks]
+
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        assert result_of(process, "own") == 42
+
+    assert process.returncode == 0
 
 
 def test_a_port_in_use_is_said_in_one_line(server: Start, any_mode: str, tmp_path: Path) -> None:

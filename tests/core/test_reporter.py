@@ -134,6 +134,17 @@ def test_a_message_of_any_type_is_told_as_text(message: object, told: str) -> No
     assert type(report["message"]) is str
 
 
+def test_texts_of_other_types_are_looked_at_again() -> None:
+    shown = ["one"]
+    reporter = Reporter(title=shown, unit=shown)  # type: ignore[arg-type]
+    assert reporter.collect()[0] == {"title": "['one']", "unit": "['one']", "task_id": ""}
+
+    shown.append("two")
+
+    both = "['one', 'two']"
+    assert reporter.collect()[0] == {"title": both, "unit": both, "task_id": ""}
+
+
 def test_no_message_is_an_empty_one() -> None:
     reporter = Reporter()
     reporter.message = "x"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -46,7 +47,9 @@ def test_what_nobody_waits_for_is_written_at_once_and_what_follows_together(stor
     store.save(task("first"))
     assert store.wrote.wait(HANG)
 
+    store.wrote.clear()
     store.save(task("second"))
+    assert not store.wrote.wait(0.2)
     store.save(task("third", "before"))
     store.save(task("third", "after"))
     asked = threading.Event()
@@ -59,8 +62,13 @@ def test_what_nobody_waits_for_is_written_at_once_and_what_follows_together(stor
 def test_closing_does_not_wait_for_the_rest(store: Resting) -> None:
     store.save(task("first"))
     assert store.wrote.wait(HANG)
+    store.wrote.clear()
     store.save(task("second"))
+    assert not store.wrote.wait(0.2)
 
+    began = time.monotonic()
     store.close(HANG)
+
+    assert time.monotonic() - began < HANG
 
     assert store.written == [{"first"}, {"second"}]
