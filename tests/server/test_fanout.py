@@ -19,9 +19,9 @@ from socketprogress.server.flow import PLAIN_BYTES, flow_of
 class Watcher:
     """A connection that watches the tasks `a` to `f`, and the fanout that tells it of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, **options: Any) -> None:
         self.state: dict[str, Any] = {"epoch": "e1", "seq": 0}
-        self.server = socketio.Server(async_mode="threading")
+        self.server = socketio.Server(async_mode="threading", **options)
         self.connection = Socket(self.server.eio, "eio")
         self.server.eio.sockets["eio"] = self.connection
         self.sid = self.server.manager.connect("eio", "/")
@@ -124,3 +124,37 @@ def test_a_state_that_was_ahead_of_the_news_is_not_told_again_with_it(watcher: W
     watcher.fanout.states("")
     watcher.fanout.states("a")
     assert watcher.read() == []
+
+
+class Upper(socketio.packet.Packet):  # type: ignore[misc]
+    """A host's own serializer."""
+
+    def encode(self) -> str:
+        return str(super().encode()).upper()
+
+
+class Sorted:
+    """A host's own JSON."""
+
+    loads = staticmethod(json.loads)
+
+    @staticmethod
+    def dumps(value: Any, **options: Any) -> str:
+        return json.dumps(value, sort_keys=True, **options)
+
+
+@pytest.mark.parametrize("message", ["done", "größer"])
+def test_a_hosts_own_serializer_and_json_are_used(
+    message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socketio.packet.Packet, "json", socketio.packet.Packet.json)  # put back
+    upper, own = Watcher(serializer=Upper), Watcher(json=Sorted)
+
+    for one in (upper, own):
+        one.fanout.batches(one.sid)
+        one.tell("ab", message=message)
+
+    assert [text[:18] for text in upper.read()] == ['2["PROGRESS_UPDATE'] * 2
+    (batch,) = own.read()
+    states = json.loads(batch[1:])[1]
+    assert [list(state) for state in states] == [["epoch", "message", "seq", "task_id"]] * 2
