@@ -152,7 +152,7 @@ def test_forked_children_report_by_themselves(api: Any, store: str, script: Run)
                 with Reporter("child", task_id="child", total=3) as own:
                     own.advance(3)
                 from socketprogress.client.process import flush
-                flush()
+                flush(30)
                 os._exit(0)
             os.waitpid(child, 0)
             bar.advance()
