@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Container, Iterable, Sequence
+from operator import attrgetter
 from typing import Any
 
 from msgspec.structs import replace
@@ -27,7 +28,8 @@ __all__ = ["LOG_LINES_WAITING", "Changes", "Filter", "Hub", "Page"]
 
 RETAIN_EVERY_S = 30.0
 LASTING = frozenset({"advance", "reset", "step"})
-"""What in a report no later one says again, so that it is stored at once."""
+"""What in a report no later one says again, so that it is stored at once; so is what changes `_lasting`."""
+_lasting = attrgetter("status", "total", "title", "unit", "abandon_s")
 
 
 class Hub(Mirror):
@@ -312,7 +314,7 @@ class Hub(Mirror):
             return
         before = self._tasks[task_id]
         state = self._after(before, live, report)
-        due = state.status is not before.status or not LASTING.isdisjoint(report)
+        due = _lasting(state) != _lasting(before) or not LASTING.isdisjoint(report)
         lines = self._number(task_id, report["log"]) if report.get("log") else None
         if state.seq != before.seq:
             self._put(state)

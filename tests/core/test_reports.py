@@ -49,6 +49,18 @@ def test_a_count_is_stored_at_once_and_together_with_its_number(bench: Bench) ->
     assert all(s.current == 10 * max(s.reporter_seq, 0) for s in bench.store.saved)
 
 
+@pytest.mark.parametrize("once", [{"title": "New"}, {"total": 200}, {"unit": "rows"}])
+def test_what_is_said_once_is_stored_at_once(bench: Bench, once: dict[str, Any]) -> None:
+    opened(bench, total=100)
+    bench.hub.report({"task_id": "a", "current": 1, "reporter_seq": 1})
+    bench.hub.report({"task_id": "a", "current": 2, "reporter_seq": 2, **once})
+
+    hub = restarted(bench)
+
+    (name, value) = once.popitem()
+    assert getattr(hub.get("a"), name) == value
+
+
 def test_log_lines_are_stored_with_the_number_of_their_report(bench: Bench) -> None:
     opened(bench)
     bench.hub.report({"task_id": "a", "log": ["one", "two"], "reporter_seq": 7})
