@@ -127,6 +127,12 @@ class Board:
         live = self._live.get(task_id)
         return -math.inf if live is None else live.heard_at
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether the store is writing a task's end, which is shown then."""
+        with self._lock:
+            return any(live.ending is not None for live in self._live.values())
+
     def log_next(self, task_id: str) -> int:
         """Return the number that the next line of a task's log will have."""
         return self._log_next.get(task_id, 0)

@@ -225,7 +225,7 @@ def taken(state: TaskState, live: Live, report: Report, *, now: float, at: float
         rate=live.pace.rate,
         elapsed_s=live.elapsed_s(now),
         **live.left(state, now, total),
-        **_words(report),
+        **_words(report, state),
     )
 
 
@@ -238,7 +238,7 @@ def _entered(steps: Steps, live: Live, name: str | None, now: float) -> tuple[St
     return steps, True
 
 
-def _words(report: Report) -> dict[str, Any]:
+def _words(report: Report, state: TaskState) -> dict[str, Any]:
     words: dict[str, Any] = {}
     for name, value in report.items():
         if name in TEXTS:
@@ -248,4 +248,6 @@ def _words(report: Report) -> dict[str, Any]:
         elif name == "files":
             files = report["files"]
             words[name] = tuple(TaskFile(str(f["name"]), int(f["size_bytes"])) for f in files)
+    if words.get("title") == "":  # as for a task that is opened without one
+        words["title"] = state.name
     return words

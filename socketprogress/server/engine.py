@@ -54,6 +54,8 @@ log = logging.getLogger(__name__)
 SWEEP_S = 1.0
 CLOSE_STORE_S = 2.0
 STARTING_S = 0.005
+ENDS_S = 1.0
+"""How long a start waits for the store to write how the work of a killed server has ended."""
 
 
 class SystemClock:
@@ -143,6 +145,9 @@ class Engine:
         if self._started:
             return
         count = self.hub.restore(self._uploads.resumable())
+        patience = self._clock.monotonic() + ENDS_S
+        while self.hub.is_ending and self._clock.monotonic() < patience:
+            self.runtime.sleep(STARTING_S)  # nobody is to see as alive what has died
         self._uploads.restored()
         if self.service.cluster is not None:
             self.service.cluster.start()

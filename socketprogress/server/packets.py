@@ -49,7 +49,8 @@ class _Json:
     dumps = staticmethod(json.dumps)
 
     def loads(self, text: str) -> Any:
-        if len(text) > self._most or len(text.encode("utf-8", "replace")) > self._most:
+        size = len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+        if size > self._most and size - _around(text) > self._most:
             return self._marked(text, TOO_LARGE)
         try:
             return json.loads(text)
@@ -66,6 +67,12 @@ class _Json:
         if found is None:
             raise ValueError(f"{mark!r} that is no event")
         return [json.loads(f'"{found.group(1)}"'), mark]
+
+
+def _around(text: str) -> int:
+    """Return how many characters of an event are not its payload: the name and the brackets."""
+    found = _EVENT_NAME.match(text)
+    return 0 if found is None else len(f"{found[0]},]")
 
 
 def _bounded(digits: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import signal
@@ -391,6 +392,23 @@ def nested(depth: int) -> Any:
     for _ in range(depth):
         value = [value]
     return value
+
+
+def test_a_payload_of_64_kib_is_taken_and_one_byte_more_is_not(client: Client) -> None:
+    report = {"task_id": opened(client), "log": ["x" * 1_000] * 65}
+    report["log"][-1] = "x" * (65_536 - len(json.dumps(report, separators=(",", ":"))) + 1_000)
+
+    client.ok("report", report)
+    report["log"][-1] += "x"
+    assert client.refused("report", report)["code"] == "too_large"
+
+
+def test_a_task_whose_title_is_taken_away_is_called_by_its_name(client: Client) -> None:
+    task_id = opened(client, name="backup", title="Backup of photos")
+
+    client.ok("report", {"task_id": task_id, "title": ""})
+
+    assert task_of(client, task_id)["title"] == "backup"
 
 
 def test_a_result_is_any_json_within_the_limits(client: Client) -> None:

@@ -82,11 +82,11 @@ def test_after_a_kill_everything_is_there_and_the_dead_work_is_failed(
         assert answer.read() == b"made"
 
     # And what this server ran is failed, while the reporter's work goes on under its id
+    for task_id in (held, queued):
+        lost = snapshot(running, task_id)
+        assert (lost["status"], lost["error"]["code"]) == ("failed", "worker_lost")
     with Client(running.url, transports=["websocket"]) as client:
         assert client.ok("get_log", made["task_id"])["lines"] == log
-        for task_id in (held, queued):
-            lost = end_of(client, task_id)
-            assert (lost["status"], lost["error"]["code"]) == ("failed", "worker_lost")
         assert snapshot(running, opened)["status"] == "in_progress"
         client.ok("report", {"task_id": opened, "current": 6, "reporter_seq": 2})
         client.ok("report", {"task_id": opened, "current": 4, "reporter_seq": 1})
