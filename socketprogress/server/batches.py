@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["BATCH_EVENT", "Batches", "fitting", "json_of", "message_of", "text_of"]
+__all__ = ["BATCH_EVENT", "Batches", "fitting", "json_of", "message_of"]
 
 BATCH_EVENT = "progress_updates"
 
@@ -54,11 +54,6 @@ def json_of(payload: Mapping[str, Any]) -> str | None:
         return _encode(payload).decode("ascii")
     except (ValueError, TypeError):
         return None
-
-
-def text_of(message: str, head: int) -> str:
-    """Return the payload's text in an encoded event that has `head` characters before its array."""
-    return message[message.index("{", head) : -1]
 
 
 def message_of(prefix: str, texts: Sequence[str]) -> str:

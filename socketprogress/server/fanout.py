@@ -18,7 +18,7 @@ from engineio import packet as engineio_packet
 from socketio import packet as socketio_packet
 
 from socketprogress.core.protocol import task_room
-from socketprogress.server.batches import Batches, fitting, json_of, message_of, text_of
+from socketprogress.server.batches import Batches, fitting, json_of, message_of
 from socketprogress.server.flow import Flow, flow_of
 
 __all__ = ["Fanout"]
@@ -89,14 +89,15 @@ class Fanout:
         number = self._shown[task_id] = _number(payload)
         if self._shown_before.get(task_id) == number:
             return
-        frame = self._frame("progress_update", payload)
+        text = self._text(payload)
+        frame = self._frame("progress_update", payload, text)
         for sid, eio_sid in self._members(room):
             slot, place = self._slots.get(sid), (sid, task_id)
             had = self._told.get(place) or self._told_before.get(place)
             if self._gone(eio_sid) or had == number:
                 continue
             if sid in self._batching:
-                self._batches.add(sid, eio_sid, task_id, text_of(frame.data, len(self._prefix)))
+                self._batches.add(sid, eio_sid, task_id, text)
                 continue
             if self.busy(eio_sid):
                 self._wait(sid, task_id)
@@ -125,7 +126,7 @@ class Fanout:
         """Bring an event to a room; return the ids of those for whom it is too much now."""
         if not self.watched(room):
             return []
-        frame = self._frame(event, payload)
+        frame = self._frame(event, payload, self._text(payload))
         missed = []
         for sid, eio_sid in self._members(room):
             if self.busy(eio_sid) or len(frame.data) > self._flow(eio_sid).room():
@@ -139,7 +140,7 @@ class Fanout:
         """Bring an event to one connection, whatever its speed."""
         eio_sid = self._eio_sid(sid)
         if eio_sid is not None:
-            self._send(sid, eio_sid, self._frame(event, payload))
+            self._send(sid, eio_sid, self._frame(event, payload, self._text(payload)))
 
     def free(self, sid: str) -> bool:
         """Return whether a connection is there and takes more."""
@@ -246,18 +247,23 @@ class Fanout:
     def _members(self, room: str) -> Iterator[tuple[str, str]]:
         return iter(self._server.manager.get_participants(self._namespace, room))
 
-    def _frame(self, event: str, payload: Payload) -> engineio_packet.Packet:
+    def _text(self, payload: Payload) -> str:
+        """Return a payload's JSON; an empty text where a host's serializer is of another kind."""
+        if not self._takes_text:
+            return ""
         text = json_of(payload) if self._writes_json else None
-        if text is None:
-            packet = self._server.packet_class(
+        dumps = self._server.packet_class.json.dumps
+        return str(dumps(payload, separators=(",", ":"))) if text is None else text
+
+    def _frame(self, event: str, payload: Payload, text: str) -> engineio_packet.Packet:
+        message: str | bytes | list[Any] = f'{self._prefix}["{event}",{text}]'
+        if not self._takes_text:
+            message = self._server.packet_class(
                 socketio_packet.EVENT,
                 namespace=self._namespace,
                 data=[event, payload],
                 binary=False,
-            )
-            message = packet.encode()
-        else:
-            message = f'{self._prefix}["{event}",{text}]'
+            ).encode()
         return engineio_packet.Packet(engineio_packet.MESSAGE, message)
 
     def _send(self, sid: str, eio_sid: str, frame: engineio_packet.Packet) -> None:

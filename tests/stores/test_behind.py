@@ -35,7 +35,13 @@ class Resting(SqliteStore):
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Resting]:
+    """A store that has written its first task, and rests with a second one to write."""
     with closing(Resting(tmp_path / "store.sqlite3")) as made:
+        made.save(task("first"))
+        assert made.wrote.wait(HANG)
+        made.wrote.clear()
+        made.save(task("second"))
+        assert not made.wrote.wait(0.2)
         yield made
 
 
@@ -44,12 +50,6 @@ def task(task_id: str, message: str = "") -> TaskState:
 
 
 def test_what_nobody_waits_for_is_written_at_once_and_what_follows_together(store: Resting) -> None:
-    store.save(task("first"))
-    assert store.wrote.wait(HANG)
-
-    store.wrote.clear()
-    store.save(task("second"))
-    assert not store.wrote.wait(0.2)
     store.save(task("third", "before"))
     store.save(task("third", "after"))
     asked = threading.Event()
@@ -60,12 +60,6 @@ def test_what_nobody_waits_for_is_written_at_once_and_what_follows_together(stor
 
 
 def test_closing_does_not_wait_for_the_rest(store: Resting) -> None:
-    store.save(task("first"))
-    assert store.wrote.wait(HANG)
-    store.wrote.clear()
-    store.save(task("second"))
-    assert not store.wrote.wait(0.2)
-
     began = time.monotonic()
     store.close(HANG)
 
