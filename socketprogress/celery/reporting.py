@@ -29,6 +29,7 @@ class TaskReporter(Reporter):
 
     Attributes:
         said: the state that the task has set last by `update_state`.
+        replaced: the task has put another one in its place, which goes on under its id.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class TaskReporter(Reporter):
         **options: Any,
     ) -> None:
         self._group, self._on_cancel, self.said = parent, on_cancel, ""
+        self.replaced = False
         self._more: dict[str, Any] = {"args": dict(args or {}), "abandon_s": abandon_s}
         super().__init__(name, task_id=task_id, parent=parent, **options)
 

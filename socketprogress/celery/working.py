@@ -48,8 +48,8 @@ def running(task_id: str) -> TaskReporter | None:
 
 
 def extend(base: type[Task]) -> None:
-    """Have `update_state` report, and give every task its `progress`."""
-    original = base.update_state
+    """Have `update_state` report and `replace` be noted, and give every task its `progress`."""
+    original, original_replace = base.update_state, base.replace
 
     @functools.wraps(original)
     def update_state(
@@ -64,11 +64,18 @@ def extend(base: type[Task]) -> None:
                 log.exception("what task %s says of its progress is left out", reporter.task_id)
         return original(self, task_id=task_id, state=state, meta=meta, **request)
 
+    @functools.wraps(original_replace)
+    def replace(self: Task, sig: Any) -> Any:
+        reporter = _running.get(self.request.id or "")
+        if reporter is not None:
+            reporter.replaced = True
+        return original_replace(self, sig)
+
     def progress(self: Task) -> TaskReporter | None:
         """Return the Reporter of the running task, or None where it is not shown."""
         return _running.get(self.request.id or "")
 
-    base.update_state = update_state
+    base.update_state, base.replace = update_state, replace
     base.progress = property(progress)
 
 
@@ -117,7 +124,8 @@ def on_prerun(task_id: str, task: Task, args: Any = (), kwargs: Any = None, **_:
         **about,
     )
     delivery = task.request.delivery_info or {}
-    if task.request.retries or delivery.get("redelivered"):
+    replaces = getattr(task.request, "replaced_task_nesting", 0)
+    if task.request.retries or delivery.get("redelivered") or replaces:
         reporter.reset()
 
 
@@ -178,24 +186,27 @@ def on_postrun(task_id: str, state: str | None = None, **_: Any) -> None:
     reporter = _running.pop(task_id, None)
     if reporter is None or reporter.ended:
         return
-    if state == "IGNORED":
+    if state == "IGNORED" and not reporter.replaced:
         said = reporter.said
         reporter.end({"FAILURE": "failed", "REVOKED": "cancelled"}.get(said, "completed"))
     elif state == "REJECTED":
         reporter.rest("Back in the queue")
-    else:  # its process is being ended: the worker that does that will tell why
+    else:  # another goes on in its place, or its process is being ended: who ends it will tell why
         reporter.rest()
 
 
 def on_unknown(sender: Any, name: str, id: str, message: Any = None, **_: Any) -> None:
-    """Fail what a server has started and this worker does not know."""
+    """Fail what this worker does not know, as Celery does."""
     definition, found = definition_named(name), installation_of(sender.app)
-    if definition is not None and found is not None:
-        found.reporter(definition, id, sent=_sent_with(message), parent=None).end(
-            "failed",
-            error=f"the Celery worker {sender.hostname} does not know the task {definition!r}: "
-            "give its module or function to install(…, tasks=[…]) and start the worker again",
-        )
+    if found is None or not (definition or found.shows(name)):
+        return
+    sent = _sent_with(message) if definition else None
+    advice = (
+        "give its module or function to install(…, tasks=[…])" if definition else "import it there"
+    )
+    error = f"the Celery worker {sender.hostname} does not know the task {definition or name!r}: "
+    reporter = found.reporter(definition or name, id, sent=sent, parent=None)
+    reporter.end("failed", error=f"{error}{advice} and start the worker again")
 
 
 def on_shutdown(**_: Any) -> None:

@@ -178,5 +178,4 @@ class Cluster:
                 self._hub.end(task_id, Status.FAILED, error=DEAD)
 
     def _superseded(self, task_id: str) -> None:
-        log.warning("another server speaks for task %s now: its work here is stopped", task_id)
         self._runtime.call_on_loop(lambda: self._service.abandon(task_id))

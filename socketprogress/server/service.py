@@ -201,6 +201,7 @@ class Service:
         """End the work of a task that another server speaks for now."""
         supervisor = self._supervisors.get(task_id)
         if supervisor is not None:
+            log.warning("another server speaks for task %s now: its work here is stopped", task_id)
             supervisor.cancel()
 
     def retry(self, task_id: str) -> TaskState:

@@ -100,6 +100,13 @@ def patient(self: Any, by_time: bool) -> str:
     return "served"
 
 
+@app.task(bind=True)
+def outer(self: Any) -> None:
+    """Put another task in its own place."""
+    self.update_state(state="PROGRESS", meta={"current": 3, "total": 4})
+    raise self.replace(long_task.s(0.2))
+
+
 @app.task(bind=True, max_retries=3)
 def flaky(self: Any) -> str:
     """Break once."""

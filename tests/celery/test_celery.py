@@ -86,6 +86,21 @@ def test_who_waits_for_a_retry_is_not_given_up(shop: Any, by_time: bool) -> None
     worker.kill()
 
 
+def test_a_task_that_is_replaced_goes_on_as_the_other_one(working: Any) -> None:
+    task_id = send(working, "outer.delay()")
+    live = working.until(task_id, lambda task: task["message"].startswith("part "))
+    assert (live["status"], live["result"]) == ("in_progress", None)
+    assert live["progress"] < 75
+    end = working.end_of(task_id)
+    assert (end["status"], end["result"]["result"]) == ("completed", 42)
+
+
+def test_a_task_that_no_worker_knows_has_failed(working: Any) -> None:
+    end = working.end_of(send(working, "app.send_task('shop.nobody')"))
+    assert end["status"] == "failed"
+    assert "does not know the task 'shop.nobody': import it there" in end["error"]["message"]
+
+
 def test_a_state_of_the_tasks_own_ends_it(working: Any) -> None:
     assert working.end_of(send(working, "own_failure.delay()"))["status"] == "failed"
 
